@@ -1,0 +1,119 @@
+"""Errors, baselines and noise streams against what they are by definition."""
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+import wavescore_lite as ws
+from wavescore_lite.noise import FITTING, SCORING, standard_normal
+
+
+class Constant:
+    def __init__(self, value):
+        self.value = value
+
+    def denoise(self, noisy, sigma):
+        return torch.full_like(noisy, self.value)
+
+
+class Keep:
+    def denoise(self, noisy, sigma):
+        return noisy
+
+
+@pytest.fixture
+def images():
+    return torch.rand(700, 8, 8, generator=torch.Generator().manual_seed(0))
+
+
+def test_mse_is_the_mean_square_after_clipping(images):
+    expected = (0.25 - images).double().square().mean().item()
+    assert ws.denoising_mse(Constant(0.25), images, sigma=1.0) == pytest.approx(expected, rel=1e-6)
+    clipped = (1 - images).double().square().mean().item()
+    assert ws.denoising_mse(Constant(7.0), images, sigma=1.0) == pytest.approx(clipped, rel=1e-6)
+
+
+def test_noise_has_the_stated_sigma():
+    grey = torch.full((4000, 8, 8), 0.5)
+    mse = ws.denoising_mse(Keep(), grey, sigma=0.05)
+    assert mse == pytest.approx(0.05**2, rel=5 * (2 / grey.numel()) ** 0.5)
+
+
+def test_seed_fixes_the_noise_and_batches_do_not_matter(images):
+    errors = ws.denoising_errors(Keep(), images, sigma=1.0, seed=3, batch=700)
+    assert torch.equal(errors, ws.denoising_errors(Keep(), images, sigma=1.0, seed=3, batch=33))
+    assert not torch.equal(errors, ws.denoising_errors(Keep(), images, sigma=1.0, seed=4))
+    assert errors.shape == (700,)
+    assert errors.dtype == torch.float64
+
+
+def test_noise_streams_are_independent_and_normal():
+    drawn = {
+        (stream, seed, draw): standard_normal(5, 1000, (8, 8), seed=seed, stream=stream, draw=draw).numpy().ravel()
+        for stream in (FITTING, SCORING)
+        for seed in (0, 1)
+        for draw in (0, 1)
+    }
+    correlation = np.corrcoef(list(drawn.values()))
+    assert np.abs(correlation - np.eye(8)).max() < 5 / np.sqrt(64_000)
+    for values in drawn.values():
+        assert abs(values.mean()) < 5 / np.sqrt(64_000)
+        assert abs(values.var() - 1) < 5 * np.sqrt(2 / 64_000)
+
+
+def test_refuses_images_and_denoisers_that_cannot_be(images):
+    with pytest.raises(ValueError, match=r"expected values in \[0.0, 1.0\]"):
+        ws.denoising_mse(Keep(), images - 1, sigma=1.0)
+    with pytest.raises(ValueError, match="sigma is 0; expected a finite noise level > 0"):
+        ws.denoising_mse(Keep(), images, sigma=0)
+    with pytest.raises(ValueError, match="expected finite"):
+        ws.denoising_mse(Constant(float("nan")), images, sigma=1.0)
+
+    class Flat:
+        def denoise(self, noisy, sigma):
+            return noisy.flatten(1)
+
+    with pytest.raises(ValueError, match=r"returned shape \[700, 64\]; expected finite \[700, 8, 8\]"):
+        ws.denoising_mse(Flat(), images, sigma=1.0)
+
+
+def test_mean_image(images):
+    estimate = ws.MeanImage().fit(images).denoise(images[:3] + 5, sigma=2.0)
+    assert_allclose(estimate, images.double().mean(0).expand(3, 8, 8), atol=1e-6)
+
+
+@pytest.mark.parametrize("sigma", [0.1, 1.0, 4.0])
+def test_wiener_is_the_linear_least_squares_denoiser(images, sigma):
+    """The affine map with the least noise-integrated training risk, solved as one normal equation with numpy."""
+    flat = images.flatten(1).double().numpy()
+    covariance, mean = np.cov(flat.T, bias=True), flat.mean(0)
+    gain = np.linalg.solve(covariance + sigma**2 * np.eye(64), covariance)
+    noisy = images[:9].double() + sigma * torch.randn(9, 8, 8, generator=torch.Generator().manual_seed(1)).double()
+    expected = mean + (noisy.flatten(1).numpy() - mean) @ gain
+    assert_allclose(ws.Wiener().fit(images).denoise(noisy, sigma).flatten(1), expected, atol=1e-12)
+
+
+def test_wiener_in_a_basis_that_diagonalises_the_images_is_independent_degree_one():
+    """With uncorrelated coefficients the full linear denoiser and the diagonal one are the same."""
+    basis = ws.WaveletBasis(8)
+    signs = torch.from_numpy(np.array([[1 - 2 * (bin(i & j).count("1") % 2) for j in range(64)] for i in range(64)]))
+    coefficients = 0.3 + torch.linspace(0.1, 1, 64).double() * signs[:, torch.arange(64)].double()
+    images = basis.synthesize(torch.cat([coefficients, 0.6 - coefficients]))
+    noisy = images[:10] + 1
+    independent = ws.WaveletScore(basis, ws.independent(1), ridge=0, value_range=None).fit(images)
+    assert_allclose(independent.denoise(noisy, 1.0), ws.Wiener().fit(images).denoise(noisy, 1.0), atol=1e-10)
+
+
+@pytest.mark.parametrize("model", [ws.MeanImage(), ws.Wiener()])
+def test_baselines_refuse_what_others_refuse(model, images):
+    fresh = type(model)()
+    with pytest.raises(RuntimeError, match=r"is not fitted; expected fit\(images\) first"):
+        fresh.denoise(images, 1.0)
+    with pytest.raises(TypeError, match="dtype uint8"):
+        fresh.fit(images.byte())
+    fresh.fit(images)
+    with pytest.raises(ValueError, match=r"expected \[n, 8, 8\]"):
+        fresh.denoise(torch.zeros(2, 16, 16), 1.0)
+    with pytest.raises(ValueError, match="expected a finite noise level > 0"):
+        fresh.denoise(images, -1)

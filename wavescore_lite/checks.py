@@ -1,0 +1,110 @@
+"""What is refused at the door, and in which words: every error names what was given and what was expected."""
+
+from __future__ import annotations
+
+import math
+import numbers
+
+import torch
+
+
+def check_images(
+    images: torch.Tensor,
+    size: int | None = None,
+    value_range: tuple[float, float] | None = None,
+) -> torch.Tensor:
+    """Return `images` as a floating tensor [n, size, size], or say what is wrong with it.
+
+    Parameters
+    ----------
+    images : tensor or array [n, size, size], float32 or float64
+    size : int, optional
+        Required side length in pixels; any square is taken when it is omitted.
+    value_range : (float, float), optional
+        Closed interval that every pixel must lie in.
+
+    Returns
+    -------
+    torch.Tensor
+        The same values and dtype; NumPy arrays share their memory.
+
+    Raises
+    ------
+    TypeError
+        If the values are not float32 or float64.
+    ValueError
+        If the shape, a NaN or infinity, or the range is wrong.
+
+    Examples
+    --------
+    >>> check_images(torch.zeros(5, 8, 8, dtype=torch.uint8))
+    Traceback (most recent call last):
+    ...
+    TypeError: images have dtype uint8; expected float32 or float64 (for bytes: images.float() / 255)
+    """
+    images = torch.as_tensor(images)
+    if images.dtype not in (torch.float32, torch.float64):
+        given = str(images.dtype).removeprefix("torch.")
+        raise TypeError(f"images have dtype {given}; expected float32 or float64 (for bytes: images.float() / 255)")
+    expected = "[n, size, size]" if size is None else f"[n, {size}, {size}]"
+    shape = list(images.shape)
+    if len(shape) == 2:
+        raise ValueError(f"images have shape {shape}; expected {expected}: add the first axis, images[None]")
+    if len(shape) != 3 or shape[1] != shape[2] or (size is not None and shape[1] != size):
+        raise ValueError(f"images have shape {shape}; expected {expected}: one grayscale channel, square")
+    if shape[0] == 0:
+        raise ValueError(f"too few images: got 0 of shape {shape}; expected at least 1")
+    if not math.isfinite(images.sum().item()):  # one read; NaN and infinity survive a sum
+        raise ValueError(f"images {shape} hold NaN or infinity; expected finite values")
+    if value_range is not None:
+        low, high = (end.item() for end in torch.aminmax(images))
+        if low < value_range[0] or high > value_range[1]:
+            raise ValueError(f"images lie in [{low:.4g}, {high:.4g}]; expected values in {list(value_range)}")
+    return images
+
+
+def check_sigma(sigma: float) -> float:
+    """Return the noise level `sigma` (in pixel units) as a float; refuse what is not finite and > 0.
+
+    Examples
+    --------
+    >>> check_sigma(0)
+    Traceback (most recent call last):
+    ...
+    ValueError: sigma is 0; expected a finite noise level > 0
+    """
+    if isinstance(sigma, torch.Tensor) and sigma.numel() == 1:
+        sigma = sigma.item()
+    if not isinstance(sigma, numbers.Real) or not math.isfinite(sigma) or sigma <= 0:
+        raise ValueError(f"sigma is {sigma!r}; expected a finite noise level > 0")
+    return float(sigma)
+
+
+def check_ridge(ridge: float) -> float:
+    """Return the ridge as a float; refuse what is not finite and >= 0.
+
+    Examples
+    --------
+    >>> check_ridge(-1)
+    Traceback (most recent call last):
+    ...
+    ValueError: ridge is -1; expected a finite number >= 0
+    """
+    if not isinstance(ridge, numbers.Real) or not math.isfinite(ridge) or ridge < 0:
+        raise ValueError(f"ridge is {ridge!r}; expected a finite number >= 0")
+    return float(ridge)
+
+
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
+    """Return `value` if it is one of `choices`; otherwise name the argument and the choices.
+
+    Examples
+    --------
+    >>> check_choice("target", "noise", ("denoise", "score"))
+    Traceback (most recent call last):
+    ...
+    ValueError: target is 'noise'; expected one of 'denoise', 'score'
+    """
+    if value not in choices:
+        raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
+    return value

@@ -1,0 +1,80 @@
+"""How far denoised images are from the clean ones, on fresh noise that every denoiser shares."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+
+from .checks import check_images, check_sigma
+from .noise import standard_normal
+
+
+class Denoiser(Protocol):
+    """Anything that estimates clean images: `denoise(noisy [n, size, size], sigma) -> [n, size, size]`."""
+
+    def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Estimate of E[x_0 | x_0 + sigma z = noisy]."""
+
+
+def denoising_errors(
+    denoiser: Denoiser, images: torch.Tensor, sigma: float, seed: int = 0, batch: int = 1024
+) -> torch.Tensor:
+    """Mean squared error of each image, after clipping the estimate to [0, 1].
+
+    Parameters
+    ----------
+    denoiser : object with .denoise
+    images : tensor [n, size, size] in [0, 1], clean
+    sigma : float > 0
+        Noise level in pixel units.
+    seed : int
+        The same seed gives every denoiser the same noise, so differences may be paired image by image. It is never
+        the noise that `SampledNoise` of the same seed fits on.
+    batch : int
+        Images denoised at a time; the result does not depend on it.
+
+    Returns
+    -------
+    tensor [n], float64
+        Squared pixel units. The mean is `denoising_mse`; its standard error is `errors.std() / n**0.5`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For other images, a sigma that is not > 0, or a denoiser that returns another shape or NaN.
+
+    Examples
+    --------
+    >>> class Keep:
+    ...     def denoise(self, noisy, sigma):
+    ...         return noisy
+    >>> errors = denoising_errors(Keep(), torch.full((500, 8, 8), 0.5), sigma=0.1)
+    >>> round(errors.mean().item(), 3)
+    0.01
+    """
+    images = check_images(images, value_range=(0.0, 1.0))
+    sigma = check_sigma(sigma)
+    errors = []
+    for start in range(0, len(images), batch):
+        clean = images[start : start + batch]
+        noise = standard_normal(start, len(clean), tuple(clean.shape[1:]), seed).to(clean)
+        estimate = denoiser.denoise(clean + sigma * noise, sigma)
+        if estimate.shape != clean.shape or not torch.isfinite(estimate).all():
+            raise ValueError(f"{denoiser!r} returned shape {list(estimate.shape)}; expected finite {list(clean.shape)}")
+        errors.append((estimate.clamp(0, 1) - clean).double().square().mean(dim=(1, 2)))
+    return torch.cat(errors)
+
+
+def denoising_mse(denoiser: Denoiser, images: torch.Tensor, sigma: float, seed: int = 0, batch: int = 1024) -> float:
+    """Mean of `denoising_errors`: mean squared error over images and pixels, clipped to [0, 1].
+
+    Examples
+    --------
+    >>> class Black:
+    ...     def denoise(self, noisy, sigma):
+    ...         return 0 * noisy
+    >>> denoising_mse(Black(), torch.full((10, 8, 8), 0.5), sigma=1.0)
+    0.25
+    """
+    return denoising_errors(denoiser, images, sigma, seed, batch).mean().item()

@@ -1,0 +1,248 @@
+"""Images <-> wavelet coefficients: an orthonormal periodized basis of the square, y = W x.
+
+One level of the transform is a matrix product on each side of the image: a [s, s] block X becomes A X A^T, where
+the upper half of A's rows is the low-pass filter h, the lower half the high-pass filter g, each row shifted by two
+pixels and wrapped around. The quarter that is low-pass on both sides goes on to the next level.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import pywt
+import torch
+
+from .checks import check_images
+
+FAMILIES = ("haar", "db", "sym", "coif")
+COARSEST_SIDE = 4
+SMALLEST_SIZE = 8
+BLOCK = 256  # images transformed at a time: a block of 32 x 32 float32 images stays in the second-level cache
+
+
+@dataclass(frozen=True)
+class Subband:
+    """The coefficients of one orientation at one scale: `side * side` places, row-major, from `start` on.
+
+    `scale` is j in 2^j = side; `orientation` is "a" (scaling atoms), "h", "v" or "d" (details), as in PyWavelets.
+    """
+
+    scale: int
+    orientation: str
+    start: int
+    side: int
+
+    @property
+    def slice(self) -> slice:
+        """Where the subband's coefficients stand among all [size * size]."""
+        return slice(self.start, self.start + self.side**2)
+
+
+class WaveletBasis:
+    """Orthonormal 2-D wavelet basis on a `size` x `size` periodic grid (section 1.2 of the paper).
+
+    Parameters
+    ----------
+    size : int
+        Side of the images in pixels, a power of two >= 8.
+    wavelet : str
+        A Daubechies ("haar", "db2"), symlet ("sym4") or coiflet ("coif1") filter of PyWavelets.
+    level : int, optional
+        Number of decompositions. By default the coarsest subband has 4 x 4 places, or as few as the filter fits.
+
+    Attributes
+    ----------
+    subbands : tuple of Subband
+        In the order of `pywt.wavedec2`: the scaling atoms, then h, v, d from the coarsest to the finest scale.
+
+    Raises
+    ------
+    ValueError
+        If the size is no power of two, the filter is unknown or not orthogonal, longer than the image, or the level
+        is deeper than the filter fits: a level must not filter a signal shorter than its filter.
+
+    Notes
+    -----
+    Coefficients equal `pywt.wavedec2(image, wavelet, mode="periodization", level=level)`, flattened. Rows of W are
+    the atoms w_i, so <x, w_i> = (W x)_i, and W^T W = 1 to the precision of the filter table.
+
+    Examples
+    --------
+    >>> basis = WaveletBasis(32, wavelet="db2")
+    >>> basis
+    WaveletBasis(32, wavelet='db2', level=3)
+    >>> images = torch.rand(5, 32, 32)
+    >>> y = basis.analyze(images)
+    >>> y.shape
+    torch.Size([5, 1024])
+    >>> torch.allclose(basis.synthesize(y), images, atol=1e-5)
+    True
+    """
+
+    def __init__(self, size: int, wavelet: str = "db2", level: int | None = None) -> None:
+        if not isinstance(size, int) or size < SMALLEST_SIZE or size & (size - 1):
+            raise ValueError(f"size is {size!r}; expected a power of two >= {SMALLEST_SIZE}")
+        if not str(wavelet).startswith(FAMILIES) or wavelet not in pywt.wavelist(kind="discrete"):
+            raise ValueError(
+                f"wavelet is {wavelet!r}; expected an orthogonal filter: 'haar', 'db1' to 'db38', "
+                "'sym2' to 'sym20' or 'coif1' to 'coif17'"
+            )
+        low = np.array(pywt.Wavelet(wavelet).dec_lo)
+        if len(low) > size:
+            raise ValueError(f"wavelet {wavelet!r} has {len(low)} taps; expected at most size = {size}")
+        deepest = int(np.log2(size // len(low))) + 1
+        default = min(deepest, int(np.log2(size // COARSEST_SIDE)))
+        level = default if level is None else level
+        if not isinstance(level, int) or not 1 <= level <= deepest:
+            raise ValueError(
+                f"level is {level!r}; expected 1 to {deepest} for size {size} and {wavelet!r} ({len(low)} taps)"
+            )
+        self.size, self.wavelet, self.level = size, wavelet, level
+        self.subbands = _subbands(size, level)
+        self._steps = [torch.from_numpy(_level_matrix(low, size >> step)) for step in range(level)]
+
+    def __repr__(self) -> str:
+        return f"WaveletBasis({self.size}, wavelet={self.wavelet!r}, level={self.level})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, WaveletBasis) and repr(self) == repr(other)
+
+    def __hash__(self) -> int:
+        return hash(repr(self))
+
+    @property
+    def dim(self) -> int:
+        """Number of coefficients, size * size."""
+        return self.size**2
+
+    @cached_property
+    def atoms(self) -> np.ndarray:
+        """Table of the atoms, a structured array [size * size] with scale, orientation, row and column.
+
+        Examples
+        --------
+        >>> print(WaveletBasis(8).atoms[4 * 4 + 1])
+        (2, 'h', 0, 1)
+        """
+        table = np.empty(self.dim, dtype=[("scale", int), ("orientation", "U1"), ("row", int), ("column", int)])
+        for band in self.subbands:
+            rows, columns = np.divmod(np.arange(band.side**2), band.side)
+            table[band.slice] = list(zip(*_spread(band), rows, columns, strict=True))
+        return table
+
+    def analyze(self, images: torch.Tensor) -> torch.Tensor:
+        """Coefficients y = W x of images x.
+
+        Parameters
+        ----------
+        images : tensor [n, size, size], float32 or float64
+
+        Returns
+        -------
+        tensor [n, size * size] of the same dtype and device
+
+        Raises
+        ------
+        TypeError, ValueError
+            For another dtype or shape, NaN or infinity.
+        """
+        images = check_images(images, self.size)
+        out = images.new_empty(len(images), self.dim)
+        steps = self._steps_like(images)
+        for block, target in zip(images.split(BLOCK), out.split(BLOCK), strict=True):
+            self._analyze_block(block, target, steps)
+        return out
+
+    def _analyze_block(self, block: torch.Tensor, out: torch.Tensor, steps: list[torch.Tensor]) -> None:
+        for step, matrix in enumerate(steps):
+            block = matrix @ (block @ matrix.T)
+            half = self.size >> (step + 1)
+            _, horizontal, vertical, diagonal = self._quarter_bands(step)
+            out[:, horizontal].unflatten(1, (half, half)).copy_(block[:, half:, :half])
+            out[:, vertical].unflatten(1, (half, half)).copy_(block[:, :half, half:])
+            out[:, diagonal].unflatten(1, (half, half)).copy_(block[:, half:, half:])
+            block = block[:, :half, :half]
+        out[:, : block[0].numel()] = block.flatten(1)
+
+    def synthesize(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """Images x = W^T y of coefficients y.
+
+        Parameters
+        ----------
+        coefficients : tensor [n, size * size], float32 or float64
+
+        Returns
+        -------
+        tensor [n, size, size] of the same dtype and device
+
+        Raises
+        ------
+        TypeError, ValueError
+            For another dtype or shape.
+        """
+        coefficients = torch.as_tensor(coefficients)
+        if coefficients.dtype not in (torch.float32, torch.float64):
+            raise TypeError(f"coefficients have dtype {coefficients.dtype}; expected float32 or float64")
+        if coefficients.ndim != 2 or coefficients.shape[1] != self.dim:
+            raise ValueError(f"coefficients have shape {list(coefficients.shape)}; expected [n, {self.dim}]")
+        out = coefficients.new_empty(len(coefficients), self.size, self.size)
+        steps = self._steps_like(coefficients)
+        for block, target in zip(coefficients.split(BLOCK), out.split(BLOCK), strict=True):
+            target.copy_(self._synthesize_block(block, steps))
+        return out
+
+    def _synthesize_block(self, block: torch.Tensor, steps: list[torch.Tensor]) -> torch.Tensor:
+        coarsest = self.subbands[0].side
+        image = block[:, : coarsest**2].unflatten(1, (coarsest, coarsest))
+        for step in reversed(range(self.level)):
+            half = self.size >> (step + 1)
+            whole = block.new_empty(len(block), 2 * half, 2 * half)
+            _, horizontal, vertical, diagonal = self._quarter_bands(step)
+            whole[:, :half, :half] = image
+            whole[:, half:, :half] = block[:, horizontal].unflatten(1, (half, half))
+            whole[:, :half, half:] = block[:, vertical].unflatten(1, (half, half))
+            whole[:, half:, half:] = block[:, diagonal].unflatten(1, (half, half))
+            image = steps[step].T @ (whole @ steps[step])
+        return image
+
+    def matrix(self, dtype: torch.dtype = torch.float64) -> torch.Tensor:
+        """The matrix W [size * size, size * size] of the basis; its rows are the atoms, flattened row-major."""
+        pixels = torch.eye(self.dim, dtype=dtype).unflatten(1, (self.size, self.size))
+        return self.analyze(pixels).T.contiguous()
+
+    def _steps_like(self, tensor: torch.Tensor) -> list[torch.Tensor]:
+        return [matrix.to(dtype=tensor.dtype, device=tensor.device) for matrix in self._steps]
+
+    def _quarter_bands(self, step: int) -> list[slice]:
+        """Slices of the four quarters that level `step` (0: finest) splits its block into: a, h, v, d."""
+        quarter = (self.size >> (step + 1)) ** 2
+        return [slice(k * quarter, (k + 1) * quarter) for k in range(4)]
+
+
+def _subbands(size: int, level: int) -> tuple[Subband, ...]:
+    side = size >> level
+    bands = [Subband(side.bit_length() - 1, "a", 0, side)]
+    for scale in range(side.bit_length() - 1, size.bit_length() - 1):
+        quarter = 4**scale
+        bands += [Subband(scale, o, k * quarter, 2**scale) for k, o in enumerate("hvd", start=1)]
+    return tuple(bands)
+
+
+def _spread(band: Subband) -> tuple[np.ndarray, np.ndarray]:
+    places = band.side**2
+    return np.full(places, band.scale), np.full(places, band.orientation)
+
+
+def _level_matrix(low: np.ndarray, side: int) -> np.ndarray:
+    """One level in one dimension, [side, side]: rows of h, then of g, shifted by two and wrapped around."""
+    taps = np.arange(len(low))
+    high = low[::-1] * (-1.0) ** (taps + 1)
+    matrix = np.zeros((side, side))
+    shifts = 2 * np.arange(side // 2)[:, None]
+    columns = (shifts + len(low) // 2 - taps) % side
+    rows = np.broadcast_to(shifts // 2, columns.shape)
+    np.add.at(matrix, (rows, columns), np.broadcast_to(low, columns.shape))
+    np.add.at(matrix, (rows + side // 2, columns), np.broadcast_to(high, columns.shape))
+    return matrix

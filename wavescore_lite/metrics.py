@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import torch
+from tabulate import tabulate
+from tqdm import tqdm
 
 from .checks import check_images, check_sigma
 from .noise import standard_normal
@@ -78,3 +81,61 @@ def denoising_mse(denoiser: Denoiser, images: torch.Tensor, sigma: float, seed: 
     0.25
     """
     return denoising_errors(denoiser, images, sigma, seed, batch).mean().item()
+
+
+def compare(
+    denoisers: Mapping[str, Denoiser], images: torch.Tensor, sigmas: Sequence[float], seed: int = 0
+) -> dict[str, torch.Tensor]:
+    """Score several denoisers on the same images and the same noise, so that their errors may be paired.
+
+    Parameters
+    ----------
+    denoisers : mapping of name to object with .denoise
+    images : tensor [n, size, size] in [0, 1], clean
+    sigmas : sequence of S floats > 0
+    seed : int
+
+    Returns
+    -------
+    dict of name to tensor [S, n], float64
+        `denoising_errors` of each denoiser at each noise level.
+
+    Examples
+    --------
+    >>> class Black:
+    ...     def denoise(self, noisy, sigma):
+    ...         return 0 * noisy
+    >>> errors = compare({"black": Black()}, torch.full((10, 8, 8), 0.5), sigmas=[1, 2])
+    >>> errors["black"].mean(dim=1)
+    tensor([0.2500, 0.2500], dtype=torch.float64)
+    """
+    runs = tqdm(denoisers.items(), desc="denoising", leave=False, disable=None)
+    return {
+        name: torch.stack([denoising_errors(denoiser, images, sigma, seed) for sigma in sigmas])
+        for name, denoiser in runs
+    }
+
+
+def error_table(errors: Mapping[str, torch.Tensor], sigmas: Sequence[float], tablefmt: str = "simple") -> str:
+    """Table of mean squared errors with their standard errors, one row a denoiser, one column a noise level.
+
+    Parameters
+    ----------
+    errors : mapping of name to tensor [S, n]
+        What `compare` returned.
+    sigmas : sequence of S floats
+    tablefmt : str
+        A format of the tabulate package; "html" shows as a table in a notebook.
+
+    Examples
+    --------
+    >>> print(error_table({"black": torch.tensor([[0.25, 0.25], [0.2, 0.4]])}, sigmas=[1, 2]))
+    denoiser    sigma = 1        sigma = 2
+    ----------  ---------------  ---------------
+    black       0.2500 ± 0.0000  0.3000 ± 0.1000
+    """
+    rows = [
+        [name, *(f"{e.mean():.4f} ± {e.std() / len(e) ** 0.5:.4f}" for e in of_denoiser)]
+        for name, of_denoiser in errors.items()
+    ]
+    return tabulate(rows, headers=["denoiser", *(f"sigma = {s:g}" for s in sigmas)], tablefmt=tablefmt)

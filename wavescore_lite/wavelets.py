@@ -152,19 +152,11 @@ class WaveletBasis:
         out = images.new_empty(len(images), self.dim)
         steps = self._steps_like(images)
         for block, target in zip(images.split(BLOCK), out.split(BLOCK), strict=True):
-            self._analyze_block(block, target, steps)
+            for matrix in steps:
+                bands = _bands(target, len(matrix))
+                bands.copy_(_halves(matrix @ (block @ matrix.T)))
+                block = bands[:, 0, : len(matrix) // 2]
         return out
-
-    def _analyze_block(self, block: torch.Tensor, out: torch.Tensor, steps: list[torch.Tensor]) -> None:
-        for step, matrix in enumerate(steps):
-            block = matrix @ (block @ matrix.T)
-            half = self.size >> (step + 1)
-            _, horizontal, vertical, diagonal = self._quarter_bands(step)
-            out[:, horizontal].unflatten(1, (half, half)).copy_(block[:, half:, :half])
-            out[:, vertical].unflatten(1, (half, half)).copy_(block[:, :half, half:])
-            out[:, diagonal].unflatten(1, (half, half)).copy_(block[:, half:, half:])
-            block = block[:, :half, :half]
-        out[:, : block[0].numel()] = block.flatten(1)
 
     def synthesize(self, coefficients: torch.Tensor) -> torch.Tensor:
         """Images x = W^T y of coefficients y.
@@ -187,25 +179,14 @@ class WaveletBasis:
             raise TypeError(f"coefficients have dtype {coefficients.dtype}; expected float32 or float64")
         if coefficients.ndim != 2 or coefficients.shape[1] != self.dim:
             raise ValueError(f"coefficients have shape {list(coefficients.shape)}; expected [n, {self.dim}]")
-        out = coefficients.new_empty(len(coefficients), self.size, self.size)
+        out = coefficients.clone(memory_format=torch.contiguous_format)
         steps = self._steps_like(coefficients)
-        for block, target in zip(coefficients.split(BLOCK), out.split(BLOCK), strict=True):
-            target.copy_(self._synthesize_block(block, steps))
-        return out
-
-    def _synthesize_block(self, block: torch.Tensor, steps: list[torch.Tensor]) -> torch.Tensor:
-        coarsest = self.subbands[0].side
-        image = block[:, : coarsest**2].unflatten(1, (coarsest, coarsest))
-        for step in reversed(range(self.level)):
-            half = self.size >> (step + 1)
-            whole = block.new_empty(len(block), 2 * half, 2 * half)
-            _, horizontal, vertical, diagonal = self._quarter_bands(step)
-            whole[:, :half, :half] = image
-            whole[:, half:, :half] = block[:, horizontal].unflatten(1, (half, half))
-            whole[:, :half, half:] = block[:, vertical].unflatten(1, (half, half))
-            whole[:, half:, half:] = block[:, diagonal].unflatten(1, (half, half))
-            image = steps[step].T @ (whole @ steps[step])
-        return image
+        for block in out.split(BLOCK):
+            for matrix in reversed(steps):
+                whole = block.new_empty(len(block), *matrix.shape)
+                _halves(whole).copy_(_bands(block, len(matrix)))
+                block[:, : matrix.numel()] = (matrix.T @ (whole @ matrix)).flatten(1)
+        return out.unflatten(1, (self.size, self.size))
 
     def matrix(self, dtype: torch.dtype = torch.float64) -> torch.Tensor:
         """The matrix W [size * size, size * size] of the basis; its rows are the atoms, flattened row-major."""
@@ -215,10 +196,15 @@ class WaveletBasis:
     def _steps_like(self, tensor: torch.Tensor) -> list[torch.Tensor]:
         return [matrix.to(dtype=tensor.dtype, device=tensor.device) for matrix in self._steps]
 
-    def _quarter_bands(self, step: int) -> list[slice]:
-        """Slices of the four quarters that level `step` (0: finest) splits its block into: a, h, v, d."""
-        quarter = (self.size >> (step + 1)) ** 2
-        return [slice(k * quarter, (k + 1) * quarter) for k in range(4)]
+
+def _bands(coefficients: torch.Tensor, side: int) -> torch.Tensor:
+    """The first side^2 coefficients as [n, 2, side, side/2]: subband a above h, then v above d."""
+    return coefficients[:, : side**2].unflatten(1, (2, side, side // 2))
+
+
+def _halves(block: torch.Tensor) -> torch.Tensor:
+    """Blocks [n, side, side] as their left and right halves [n, 2, side, side/2]: a above h, then v above d."""
+    return block.unflatten(2, (2, -1)).movedim(2, 1)
 
 
 def _subbands(size: int, level: int) -> tuple[Subband, ...]:

@@ -1,0 +1,88 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from wavescore_lite.records import Record
+
+
+@pytest.fixture
+def recorded(tmp_path, monkeypatch):
+    monkeypatch.setenv("WAVESCORE_RECORD", "1")
+    Record("chapter", "mnist", tmp_path).check({"mse": 0.02, "images": 10, "zero": 0.0})
+    monkeypatch.delenv("WAVESCORE_RECORD")
+    return tmp_path
+
+
+def test_recorded_numbers_agree_and_the_line_shows_no_dataset(recorded, capsys):
+    capsys.readouterr()
+    Record("chapter", "mnist", recorded).check({"mse": 0.0200999, "images": 10})
+    assert capsys.readouterr().out == "2 numbers agree with the record to 0.5 %\n"
+
+
+def test_recording_prints_the_line_that_comparing_prints(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("WAVESCORE_RECORD", "1")
+    Record("chapter", "strokes", tmp_path).check({"mse": 0.5}, rtol=1e-6)
+    monkeypatch.delenv("WAVESCORE_RECORD")
+    Record("chapter", "strokes", tmp_path).check({"mse": 0.5}, rtol=1e-6)
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == second == "1 number agrees with the record to 0.0001 %"
+
+
+def test_scalars_of_numpy_and_torch_are_numbers(recorded):
+    Record("chapter", "mnist", recorded).check({"mse": np.float32(0.02), "images": torch.tensor([10])})
+
+
+@pytest.mark.parametrize("value", [0.02011, 0.01989])
+def test_a_deviation_names_value_and_reference(recorded, value):
+    with pytest.raises(ValueError, match=rf"(?s)1 of 2 .*mse: value {value}, reference 0\.02, .* 0\.0055"):
+        Record("chapter", "mnist", recorded).check({"mse": value, "images": 10})
+
+
+def test_reference_zero_needs_an_absolute_tolerance(recorded):
+    record = Record("chapter", "mnist", recorded)
+    with pytest.raises(ValueError, match="relative deviation inf"):
+        record.check({"zero": 1e-9})
+    record.check({"zero": 1e-9}, atol=1e-8)
+
+
+def test_missing_record_dataset_and_name_are_told_apart(recorded):
+    with pytest.raises(FileNotFoundError, match="no record of chapter 'other'"):
+        Record("other", "mnist", recorded).check({"mse": 1.0})
+    with pytest.raises(KeyError, match=r"no dataset 'strokes' \(it has: mnist\)"):
+        Record("chapter", "strokes", recorded).check({"mse": 1.0})
+    with pytest.raises(KeyError, match="no reference on mnist for loss, psnr"):
+        Record("chapter", "mnist", recorded).check({"psnr": 1.0, "mse": 0.02, "loss": 2.0})
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "many", None, np.zeros(2)])
+def test_what_is_not_a_finite_number_is_refused_and_not_recorded(tmp_path, monkeypatch, value):
+    monkeypatch.setenv("WAVESCORE_RECORD", "1")
+    with pytest.raises(ValueError, match=r"'mse' must be (one number|finite), got"):
+        Record("chapter", "mnist", tmp_path).check({"mse": value})
+    assert not list(tmp_path.iterdir())
+
+
+def test_no_numbers_are_refused(recorded):
+    with pytest.raises(ValueError, match="got no numbers"):
+        Record("chapter", "mnist", recorded).check({})
+
+
+@pytest.mark.parametrize(("text", "complaint"), [("{", "is not JSON"), ("[1]", "must hold")])
+def test_a_broken_record_is_refused(tmp_path, text, complaint):
+    (tmp_path / "chapter.json").write_text(text)
+    with pytest.raises(ValueError, match=complaint):
+        Record("chapter", "mnist", tmp_path).check({"mse": 1.0})
+
+
+def test_recording_keeps_other_datasets_and_leaves_no_partial_file(recorded, monkeypatch):
+    monkeypatch.setenv("WAVESCORE_RECORD", "1")
+    Record("chapter", "strokes", recorded).check({"mse": 0.03})
+    assert [path.name for path in recorded.iterdir()] == ["chapter.json"]
+    text = (recorded / "chapter.json").read_text()
+    record = json.loads(text)
+    assert record["mnist"]["mse"] == 0.02
+    assert record["strokes"] == {"mse": 0.03}
+    assert list(record["mnist"]) == sorted(record["mnist"])
+    assert text.endswith("}\n")

@@ -1,0 +1,208 @@
+"""Reverse diffusion against the closed forms that Gaussian data allow."""
+
+import math
+from itertools import pairwise
+
+import pytest
+import torch
+from numpy.testing import assert_allclose
+
+from wavescore_lite.sampling import noise_levels, sample
+
+MEAN, STD = 1.5, 0.7
+FAST = noise_levels(steps=10, sigma_max=5.0, sigma_min=0.05)
+
+
+class GaussianOracle:
+    """Exact denoiser of independent N(mean, std^2) coordinates."""
+
+    def __init__(self, mean=MEAN, std=STD):
+        self.mean, self.std = mean, std
+
+    def denoise(self, noisy, sigma):
+        return (self.std**2 * noisy + sigma**2 * self.mean) / (self.std**2 + sigma**2)
+
+
+class CorrelatedOracle:
+    """Exact denoiser of N(mean, covariance)."""
+
+    def __init__(self, mean, covariance):
+        self.mean, self.covariance = mean, covariance
+
+    def denoise(self, noisy, sigma):
+        noisy_covariance = self.covariance + sigma**2 * torch.eye(len(self.mean), dtype=torch.float64)
+        return self.mean + (noisy - self.mean) @ torch.linalg.solve(noisy_covariance, self.covariance)
+
+
+def flow_map(start, sigma):
+    """Where the probability-flow ODE carries a state of N(MEAN, STD^2) noised to sigma."""
+    return MEAN + STD * (start - MEAN) / math.sqrt(STD**2 + sigma**2)
+
+
+def terminal_variance(levels, stochasticity):
+    """Variance after the last step on Gaussian data, from the linear recursion that the step is."""
+    variance = STD**2 + levels[0] ** 2
+    for level, following in pairwise(levels):
+        kept = STD**2 / (STD**2 + level**2)
+        tau = stochasticity * following * math.sqrt(1 - following**2 / level**2)
+        gain = kept + math.sqrt(following**2 - tau**2) / level * (1 - kept)
+        variance = gain**2 * variance + tau**2
+    return variance
+
+
+@pytest.mark.parametrize("sigma", [0.5, 5.0, 80.0])
+def test_ode_follows_the_flow_map_at_first_order(sigma):
+    start = torch.linspace(-2 * sigma, 2 * sigma, 9, dtype=torch.float64)[:, None]
+
+    def error(steps):
+        levels = noise_levels(steps, sigma_max=sigma, sigma_min=1e-3)
+        ends = sample(GaussianOracle(), (9, 1), levels, stochasticity=0.0, start=start)
+        return (ends - flow_map(start, sigma)).abs().max().item()
+
+    errors = [error(steps) for steps in (200, 400, 800)]
+    orders = [math.log2(errors[i] / errors[i + 1]) for i in range(2)]
+    assert errors[-1] < 0.02 * STD
+    assert_allclose(orders, 1.0, atol=0.05)
+
+
+@pytest.mark.parametrize("stochasticity", [0.0, 0.5, 1.0])
+def test_variance_recursion_converges_to_the_data_at_first_order(stochasticity):
+    levels = [noise_levels(steps, sigma_min=1e-3).tolist() for steps in (400, 800, 1600)]
+    errors = [abs(terminal_variance(each, stochasticity) - STD**2) for each in levels]
+    assert errors[-1] < 0.02 * STD**2
+    assert_allclose(errors[0] / errors[1], 2.0, rtol=0.05)
+    assert_allclose(errors[1] / errors[2], 2.0, rtol=0.05)
+
+
+@pytest.mark.parametrize("stochasticity", [0.0, 0.5, 1.0])
+def test_samples_have_the_moments_of_the_recursion(stochasticity):
+    n, levels = 200_000, noise_levels(40, sigma_max=20.0)
+    generator = torch.Generator().manual_seed(7)
+    start = MEAN + math.sqrt(STD**2 + 20.0**2) * torch.randn((n, 1), generator=generator, dtype=torch.float64)
+    ends = sample(GaussianOracle(), (n, 1), levels, stochasticity, seed=1, start=start)
+    variance = terminal_variance(levels.tolist(), stochasticity)
+    assert_allclose(ends.mean().item(), MEAN, atol=4 * math.sqrt(variance / n))
+    assert_allclose(ends.var().item(), variance, rtol=4 * math.sqrt(2 / n))
+
+
+@pytest.mark.parametrize("stochasticity", [0.0, 1.0])
+def test_samples_reach_mean_and_covariance_of_correlated_data(stochasticity):
+    mean = torch.tensor([1.0, -2.0], dtype=torch.float64)
+    covariance = torch.tensor([[1.0, 0.6], [0.6, 0.5]], dtype=torch.float64)
+    levels = noise_levels(300, sigma_max=60.0, sigma_min=0.005)
+    ends = sample(CorrelatedOracle(mean, covariance), (40_000, 2), levels, stochasticity)
+    assert_allclose(ends.double().mean(0), mean, atol=0.04)
+    assert_allclose(torch.cov(ends.double().T), covariance, atol=0.04)
+
+
+def test_last_step_is_the_denoiser():
+    start = torch.tensor([3.0, -1.0])
+    ends = sample(GaussianOracle(), (2,), [2.0, 0.0], start=start)
+    torch.testing.assert_close(ends, GaussianOracle().denoise(start, 2.0), rtol=0, atol=0)
+
+
+def test_one_step_is_the_formula():
+    start = torch.tensor([3.0, -1.0], dtype=torch.float64)
+    _, states = sample(GaussianOracle(), (2,), [2.0, 1.2, 0.0], 0.5, seed=3, start=start, path=True)
+    noise = torch.randn(2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    tau = 0.5 * 1.2 * math.sqrt(1 - 1.2**2 / 2.0**2)
+    clean = GaussianOracle().denoise(start, 2.0)
+    expected = clean + math.sqrt(1.2**2 - tau**2) * (start - clean) / 2.0 + tau * noise
+    torch.testing.assert_close(states[1], expected, rtol=1e-14, atol=1e-14)
+
+
+def test_seed_determines_the_samples():
+    first, again = (sample(GaussianOracle(), (4, 3), FAST, seed=5) for _ in range(2))
+    torch.testing.assert_close(first, again, rtol=0, atol=0)
+    assert not torch.equal(first, sample(GaussianOracle(), (4, 3), FAST, seed=6))
+
+
+def test_ode_from_a_given_start_needs_no_seed():
+    start = torch.randn((4, 3), generator=torch.Generator().manual_seed(0))
+    ends = [sample(GaussianOracle(), (4, 3), FAST, 0.0, seed=seed, start=start) for seed in (1, 2)]
+    torch.testing.assert_close(*ends, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_start_keeps_its_dtype_and_values(dtype):
+    start = torch.full((2, 3), 4.0, dtype=dtype)
+    assert sample(GaussianOracle(), (2, 3), FAST, start=start).dtype == dtype
+    torch.testing.assert_close(start, torch.full((2, 3), 4.0, dtype=dtype), rtol=0, atol=0)
+
+
+def test_default_is_float32_and_a_float64_denoiser_does_not_change_it():
+    oracle = GaussianOracle(mean=torch.tensor([MEAN] * 2, dtype=torch.float64))
+    assert sample(oracle, (3, 2), FAST).dtype == torch.float32
+
+
+def test_path_holds_every_state():
+    ends, states = sample(GaussianOracle(), [4, 3], FAST, path=True)
+    assert states.shape == (len(FAST), 4, 3)
+    torch.testing.assert_close(states[-1], ends, rtol=0, atol=0)
+    noise = torch.randn((4, 3), generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(states[0], 5.0 * noise)
+
+
+def test_noise_levels_are_strictly_decreasing_to_zero():
+    levels = noise_levels()
+    assert levels.shape == (51,)
+    assert levels.dtype == torch.float64
+    assert_allclose(levels[[0, -2, -1]], [80.0, 0.02, 0.0], rtol=1e-12)
+    assert (levels.diff() < 0).all()
+    assert noise_levels(1, sigma_max=3.0).tolist() == pytest.approx([3.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"steps": 0}, "steps must be an integer of at least 1, got 0"),
+        ({"steps": 2.5}, "steps must be an integer"),
+        ({"sigma_min": 0.0}, "expected 0 < sigma_min < sigma_max"),
+        ({"sigma_max": 0.01}, "expected 0 < sigma_min < sigma_max"),
+        ({"sigma_max": math.inf}, "expected 0 < sigma_min < sigma_max"),
+        ({"rho": 0.0}, "rho must be positive"),
+    ],
+)
+def test_noise_levels_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        noise_levels(**arguments)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"shape": ()}, r"shape must be a sequence of positive integers, got \(\)"),
+        ({"shape": 5}, "shape must be a sequence of positive integers, got 5"),
+        ({"shape": (2, -1)}, "shape must be a sequence of positive integers"),
+        ({"shape": (2, 1.5)}, "shape must be a sequence of positive integers"),
+        ({"sigmas": [1.0]}, "sigmas must be a sequence of at least 2 levels"),
+        ({"sigmas": [[1.0, 0.0]]}, r"at least 2 levels, got shape \(1, 2\)"),
+        ({"sigmas": [2.0, 1.0]}, "strictly decreasing to 0"),
+        ({"sigmas": [2.0, 2.0, 0.0]}, "strictly decreasing to 0"),
+        ({"sigmas": [1.0, 2.0, 0.0]}, "strictly decreasing to 0"),
+        ({"sigmas": [1.0, 0.0, -1.0]}, "strictly decreasing to 0"),
+        ({"sigmas": [math.inf, 0.0]}, "sigmas must be finite"),
+        ({"sigmas": [math.nan, 0.0]}, "sigmas must be finite"),
+        ({"stochasticity": -0.1}, r"stochasticity must lie in \[0, 1\], got -0.1"),
+        ({"stochasticity": 1.1}, r"stochasticity must lie in \[0, 1\], got 1.1"),
+        ({"stochasticity": math.nan}, "stochasticity must lie in"),
+        ({"start": torch.zeros(3)}, r"start must be .* of shape \(2,\), got torch.float32 \(3,\)"),
+        (
+            {"start": torch.zeros(2, dtype=torch.int64)},
+            "start must be a floating-point tensor .* torch.int64",
+        ),
+        ({"start": [0.0, 0.0]}, "start must be a floating-point tensor .* got list"),
+    ],
+)
+def test_sample_refuses(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        sample(GaussianOracle(), **{"shape": (2,), "sigmas": FAST, **arguments})
+
+
+def test_sample_refuses_a_denoiser_that_changes_the_shape():
+    class Flattening:
+        def denoise(self, noisy, sigma):
+            return noisy.flatten()
+
+    with pytest.raises(ValueError, match=r"denoise returned shape \(6,\), expected \(2, 3\)"):
+        sample(Flattening(), (2, 3), FAST)

@@ -1,0 +1,46 @@
+"""Analytic diffusion scores in an orthonormal wavelet basis, exact in the noise.
+
+The companion package of the book *wavescore*. Data takes one way through it: `datasets` gives images, `wavelets`
+turns them into coefficients, `couplings` says which coefficients each one listens to and through which
+`polynomials`, `moments` sums what that needs, `scores` solves for the estimator; `denoisers`, `sampling` and
+`metrics` take anything that answers `denoise(noisy, sigma)`.
+"""
+
+from . import plots
+from .couplings import Coupling, Group, independent
+from .datasets import load_images, load_labels, resolve_dataset
+from .denoisers import MeanImage, Wiener
+from .metrics import compare, denoising_errors, denoising_mse, error_table
+from .moments import Moments
+from .noise import SampledNoise
+from .polynomials import PolynomialFamily
+from .records import Record
+from .sampling import noise_levels, sample
+from .scores import WaveletScore
+from .wavelets import WaveletBasis
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Coupling",
+    "Group",
+    "MeanImage",
+    "Moments",
+    "PolynomialFamily",
+    "Record",
+    "SampledNoise",
+    "WaveletBasis",
+    "WaveletScore",
+    "Wiener",
+    "compare",
+    "denoising_errors",
+    "denoising_mse",
+    "error_table",
+    "independent",
+    "load_images",
+    "load_labels",
+    "noise_levels",
+    "plots",
+    "resolve_dataset",
+    "sample",
+]

@@ -1,0 +1,103 @@
+"""The command line: `wavescore demo` and `wavescore data`."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import matplotlib
+import torch
+import typer
+
+from . import WaveletBasis, WaveletScore, Wiener, compare, datasets, error_table, independent, plots
+from .denoisers import MeanImage
+from .noise import standard_normal
+
+SIGMAS = (1.0, 2.0, 3.0, 4.0)
+
+app = typer.Typer(
+    help="Analytic diffusion scores in a wavelet basis. Start with: wavescore demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+class Dataset(StrEnum):
+    """Where images come from."""
+
+    auto = "auto"
+    mnist = "mnist"
+    strokes = "strokes"
+
+
+@app.callback()
+def main() -> None:
+    """Analytic diffusion scores in a wavelet basis. Start with: wavescore demo."""
+
+
+@app.command()
+def demo(
+    dataset: Annotated[Dataset, typer.Option(help="auto: MNIST where it is found or can be fetched.")] = Dataset.auto,
+    size: Annotated[int, typer.Option(help="Side of the images in pixels, a power of two.")] = 32,
+    images: Annotated[int, typer.Option(help="Training images; a tenth as many are held out.", min=10)] = 10_000,
+    degree: Annotated[int, typer.Option(help="Degree of the polynomials, 1 to 6.")] = 3,
+    output: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("demo.png"),
+) -> None:
+    """Fit an analytic wavelet score, print what it does to held-out images, and draw it.
+
+    Example: wavescore demo --size 64 --degree 2 --output digits.png
+    """
+    started = time.perf_counter()
+    try:
+        basis, coupling = WaveletBasis(size), independent(degree)
+        name = datasets.resolve_dataset(dataset)
+        train = datasets.load_images(name, size, "train", limit=images)
+        test = datasets.load_images(name, size, "test", limit=max(images // 10, 6))
+    except (ValueError, TypeError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    denoisers = {
+        "mean image": MeanImage().fit(train),
+        "full linear (Wiener)": Wiener().fit(train),
+        f"independent wavelets, D = {degree}": WaveletScore(basis, coupling).fit(train),
+    }
+    typer.echo(
+        f"{name} at {size} x {size}: fitted on {len(train):,} training images, noise integrated out;\n"
+        f"mean squared error on {len(test):,} held-out images, clipped to [0, 1], with its standard error\n"
+    )
+    typer.echo(error_table(compare(denoisers, test, SIGMAS), SIGMAS))
+    _draw(denoisers, test[:6], sigma=1.0, output=output)
+    typer.echo(f"\n{output} shows clean, noisy and denoised images ({time.perf_counter() - started:.1f} s in all)")
+
+
+@app.command()
+def data(
+    root: Annotated[Path | None, typer.Option(help="Look for MNIST/raw in this folder alone.")] = None,
+) -> None:
+    """Say where MNIST was looked for and found, and how to get it.
+
+    MNIST is read from --root, else from $WAVESCORE_DATA, else from the cache folder, in torchvision's layout.
+    """
+    places = datasets.where(root)
+    for name, folder, state in places:
+        typer.echo(f"{name:>16}  {folder}  {state}")
+    if places[0][2] == "found":
+        typer.echo("\nMNIST is used: load_images('auto') reads it.")
+    else:
+        typer.echo(
+            "\nMNIST is not there. Any of these will do:\n"
+            "  - on a machine with network: python -c \"import wavescore_lite as ws; ws.load_images('mnist')\"\n"
+            "  - put the four files of MNIST (gzipped or not) in FOLDER/MNIST/raw and set WAVESCORE_DATA=FOLDER\n"
+            "  - do without: load_images('strokes') draws its own digits, and 'auto' falls back to them"
+        )
+
+
+def _draw(denoisers: dict, clean: torch.Tensor, sigma: float, output: Path) -> None:
+    matplotlib.use("agg")
+    plots.use_style()
+    noisy = clean + sigma * standard_normal(0, len(clean), tuple(clean.shape[1:]), seed=0)
+    rows = {"clean": clean, f"sigma = {sigma:g}": noisy}
+    rows |= {name.split(",")[0]: model.denoise(noisy, sigma) for name, model in denoisers.items()}
+    figure = plots.image_grid(list(rows.values()), row_titles=list(rows))
+    figure.savefig(output, dpi=150)

@@ -1,0 +1,214 @@
+"""The MNIST files: where they may lie, how they are read, how they are fetched.
+
+They are looked for in one place: the folder given as `root`, else the one named by the environment variable
+``WAVESCORE_DATA``, else the cache folder (``wavescore`` in ``$XDG_CACHE_HOME`` or ``~/.cache``), into which alone
+they are downloaded; ``WAVESCORE_OFFLINE=1`` forbids that. In each the layout is torchvision's,
+``MNIST/raw/train-images-idx3-ubyte`` and its three companions, gzipped or not.
+"""
+
+import contextlib
+import gzip
+import os
+import socket
+import sys
+import tempfile
+import threading
+import urllib.request
+import warnings
+import zlib
+from collections.abc import Iterator
+from http.client import HTTPException
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+COUNTS = {"train": 60_000, "test": 10_000}
+SIDE = 28
+FILES = {
+    (split, kind): f"{prefix}-{kind}-{ending}-ubyte"
+    for split, prefix in (("train", "train"), ("test", "t10k"))
+    for kind, ending in (("images", "idx3"), ("labels", "idx1"))
+}
+CACHE = "the cache folder"
+WAYS = (
+    "set WAVESCORE_DATA to a folder that holds MNIST/raw/train-images-idx3-ubyte and its companions, "
+    "or go online with a torchvision that matches torch, or use the dataset 'strokes', which needs neither"
+)
+PATIENCE = 5.0
+"""Seconds that a server may stay silent."""
+
+
+class MnistUnavailable(FileNotFoundError):
+    """MNIST is not in the place that decides and cannot be fetched. (A damaged copy is another error.)"""
+
+
+class Place(NamedTuple):
+    """A folder in which ``MNIST/raw`` may lie, and what the folder is called."""
+
+    name: str
+    folder: Path
+
+
+def places(root: str | Path | None = None) -> list[Place]:
+    """The places that are set, in the order in which they decide: only the first is looked at."""
+    given = [
+        ("root", root),
+        ("WAVESCORE_DATA", os.environ.get("WAVESCORE_DATA") or None),
+        (CACHE, cache_folder()),
+    ]
+    return [Place(name, Path(folder).expanduser()) for name, folder in given if folder is not None]
+
+
+def cache_folder() -> Path:
+    """Where the package keeps what it fetched or drew: ``$XDG_CACHE_HOME/wavescore``, else ``~/.cache/wavescore``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "wavescore"
+
+
+def ensure(place: Place) -> str:
+    """Have MNIST in `place`, fetching it into the cache folder if that is the place; say how it came there.
+
+    Raises
+    ------
+    MnistUnavailable
+        None of the four files is there and they cannot, or must not, be fetched.
+    FileNotFoundError, ValueError
+        Some of the files are missing, or one is damaged.
+    """
+    if is_complete(place.folder):
+        return f"found in {place.name}"
+    if place.name != CACHE:
+        files = f"{', '.join(FILES.values())} (or .gz)"
+        raise MnistUnavailable(f"{place.name} holds no MNIST: {_raw(place.folder)} has none of {files}; {WAYS}")
+    _download(place.folder)
+    return f"downloaded into {place.name}"
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether all four files are there and sound: False if none is there, an error if some are missing or damaged."""
+    if not any((_raw(folder) / (file + ending)).exists() for file in FILES.values() for ending in ("", ".gz")):
+        return False
+    for split, kind in FILES:
+        read(folder, split, kind)
+    return True
+
+
+def read(folder: Path, split: str, kind: str) -> np.ndarray:
+    """Images, uint8 [n, 28, 28], or labels, uint8 [n], of one split; the errors are those of `read_idx`."""
+    path = _raw(folder) / FILES[split, kind]
+    data = read_idx(path, (COUNTS[split], SIDE, SIDE) if kind == "images" else (COUNTS[split],))
+    if kind == "labels" and data.max() > 9:
+        raise ValueError(f"{path} holds the label {data.max()}; expected digits 0 to 9")
+    return data
+
+
+def read_idx(path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Read an IDX file of unsigned bytes, or its gzipped twin ``path + ".gz"``; refuse all but the given shape.
+
+    Returns
+    -------
+    uint8 array of the given shape
+
+    Raises
+    ------
+    FileNotFoundError
+        Neither file is there.
+    ValueError
+        The file is cut short or too long, has another magic number or shape, or is no sound gzip.
+    """
+    plain = Path(path)
+    file = plain if plain.is_file() else plain.with_name(plain.name + ".gz")
+    if not file.is_file():
+        raise FileNotFoundError(f"{plain} is missing (and {file.name} too); expected unsigned bytes of shape {shape}")
+    try:
+        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{file} is truncated or no gzip file ({error}); expected shape {shape}") from None
+    start, magic = 4 + 4 * len(shape), 0x0800 + len(shape)
+    expected = start + int(np.prod(shape))
+    if len(data) < start:
+        raise ValueError(f"{file} is truncated: {len(data)} bytes, expected {expected}")
+    header = np.frombuffer(data[:start], dtype=">u4").tolist()
+    if header[0] != magic:
+        raise ValueError(f"{file} has magic number {header[0]:#010x}, expected {magic:#010x}")
+    if tuple(header[1:]) != tuple(shape):
+        raise ValueError(f"{file} declares shape {tuple(header[1:])}, expected {tuple(shape)}")
+    if len(data) != expected:
+        fault = "truncated" if len(data) < expected else "too long"
+        raise ValueError(f"{file} is {fault}: {len(data)} bytes, expected {expected}")
+    return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
+
+
+def _raw(folder: Path) -> Path:
+    return folder / "MNIST" / "raw"
+
+
+def _download(folder: Path) -> None:
+    """Fetch MNIST beside its final place and move it there in one step: no part of it is ever taken for data."""
+    if os.environ.get("WAVESCORE_OFFLINE", "") not in ("", "0"):
+        raise MnistUnavailable(f"MNIST is not in {CACHE} and WAVESCORE_OFFLINE forbids fetching it; {WAYS}")
+    fetcher = _import_fetcher()
+    try:
+        if not any(_answers(mirror + fetcher.resources[0][0]) for mirror in fetcher.mirrors):
+            raise OSError("no server answers")
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="mnist-", dir=folder) as scratch:
+            with _socket_timeout(PATIENCE), contextlib.redirect_stdout(sys.stderr):
+                fetcher(scratch, download=True)
+            is_complete(Path(scratch))
+            _settle(_raw(Path(scratch)), _raw(folder))
+    except (OSError, RuntimeError, ValueError, HTTPException) as error:
+        raise MnistUnavailable(f"MNIST could not be fetched ({_line(error)}); {WAYS}") from None
+
+
+def _import_fetcher() -> type:
+    """``torchvision.datasets.MNIST``, which verifies checksums; a build made for another torch fails in many ways."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            from torchvision.datasets import MNIST
+    except Exception as error:
+        raise MnistUnavailable(
+            f"MNIST cannot be fetched, because torchvision does not import ({_line(error)}); {WAYS}"
+        ) from None
+    return MNIST
+
+
+def _answers(url: str) -> bool:
+    """Whether a server answers in time; in a thread, because a name lookup has no time limit of its own."""
+    heard = threading.Event()
+
+    def ask() -> None:
+        request = urllib.request.Request(url, method="HEAD")
+        silent = contextlib.suppress(OSError, HTTPException, ValueError)
+        with silent, urllib.request.urlopen(request, timeout=PATIENCE):
+            heard.set()
+
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(PATIENCE)
+    return heard.is_set()
+
+
+@contextlib.contextmanager
+def _socket_timeout(seconds: float) -> Iterator[None]:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
+
+
+def _settle(source: Path, target: Path) -> None:
+    """Move a folder into place; if another process was first, its complete copy stays."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.replace(source, target)
+    except OSError:
+        if not is_complete(target.parent.parent):
+            raise
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())

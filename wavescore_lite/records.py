@@ -1,0 +1,156 @@
+"""Numbers of a chapter, compared with the references recorded for the dataset at hand."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import SupportsFloat
+
+RECORD_VARIABLE = "WAVESCORE_RECORD"
+
+References = dict[str, dict[str, float]]
+
+
+class Record:
+    """The reference numbers of one chapter on one dataset.
+
+    They are kept in ``records/<chapter>.json`` as ``{dataset: {name: value}}``. :meth:`check` compares numbers
+    with a tolerance and prints one line in which no dataset shows, so that notebook tests can compare it.
+
+    With the environment variable ``WAVESCORE_RECORD=1`` the numbers are written instead of compared.
+
+    Parameters
+    ----------
+    chapter : str
+        Name of the chapter, which is the name of its notebook without ``.ipynb``.
+    dataset : str
+        Name of the dataset that the numbers come from, for instance ``"mnist"``.
+    folder : str or Path, optional
+        Where the references are kept; a relative path starts at the working directory, which is ``book/``
+        when a chapter runs.
+
+    Examples
+    --------
+    >>> import os, tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> os.environ["WAVESCORE_RECORD"] = "1"
+    >>> Record("example", "strokes", folder).check({"mse": 0.01234, "images": 60_000})
+    2 numbers agree with the record to 0.5 %
+    >>> del os.environ["WAVESCORE_RECORD"]
+    >>> Record("example", "strokes", folder).check({"mse": 0.01235, "images": 60_000})
+    2 numbers agree with the record to 0.5 %
+    >>> Record("example", "strokes", folder).check({"mse": 0.02})
+    Traceback (most recent call last):
+        ...
+    ValueError: 1 of 1 numbers of example on strokes left the record (relative tolerance 0.005):
+      mse: value 0.02, reference 0.01234, relative deviation 0.621
+    """
+
+    def __init__(self, chapter: str, dataset: str, folder: str | Path = "records") -> None:
+        self.chapter = chapter
+        self.dataset = dataset
+        self.path = Path(folder) / f"{chapter}.json"
+
+    def check(self, values: Mapping[str, SupportsFloat], rtol: float = 5e-3, atol: float = 0.0) -> None:
+        """Compare named numbers with their references, and print one line that says they agree.
+
+        Parameters
+        ----------
+        values : mapping of str to float
+            The numbers, finite; NumPy scalars and tensors with one element will do.
+        rtol, atol : float, optional
+            A number agrees when ``abs(value - reference) <= atol + rtol * abs(reference)``. Give `atol` where
+            the reference is 0 or nearly so.
+
+        Raises
+        ------
+        FileNotFoundError
+            When the chapter has no record.
+        KeyError
+            When the record lacks the dataset or one of the names.
+        ValueError
+            When a number is not finite or deviates from its reference.
+        """
+        numbers = {name: _finite(name, value) for name, value in values.items()}
+        if not numbers:
+            raise ValueError(f"Record.check of {self.chapter!r} got no numbers; expected at least one.")
+        if os.environ.get(RECORD_VARIABLE) == "1":
+            self._write(numbers)
+        else:
+            self._compare(numbers, self._references(numbers), rtol, atol)
+        noun = "number agrees" if len(numbers) == 1 else "numbers agree"
+        print(f"{len(numbers)} {noun} with the record to {100 * rtol:g} %")
+
+    def recorded(self) -> dict[str, float]:
+        """All references of the chapter on the dataset, by name; see `check` for the errors."""
+        return dict(self._references({}))
+
+    def _references(self, names: Mapping[str, float]) -> dict[str, float]:
+        if not self.path.is_file():
+            raise FileNotFoundError(
+                f"There is no record of chapter {self.chapter!r} at {self.path.absolute()}. {_HOW_TO_RECORD}"
+            )
+        record = _read(self.path)
+        if self.dataset not in record:
+            known = ", ".join(sorted(record)) or "none"
+            raise KeyError(
+                f"The record {self.path} has no dataset {self.dataset!r} (it has: {known}). {_HOW_TO_RECORD}"
+            )
+        references = record[self.dataset]
+        missing = sorted(set(names) - set(references))
+        if missing:
+            raise KeyError(
+                f"The record {self.path} has no reference on {self.dataset} for {', '.join(missing)}. {_HOW_TO_RECORD}"
+            )
+        return references
+
+    def _compare(self, numbers: Mapping[str, float], references: Mapping[str, float], rtol: float, atol: float) -> None:
+        deviations = []
+        for name, value in numbers.items():
+            reference = references[name]
+            difference = abs(value - reference)
+            if difference > atol + rtol * abs(reference):
+                relative = difference / abs(reference) if reference else math.inf
+                deviations.append(
+                    f"  {name}: value {value:.6g}, reference {reference:.6g}, relative deviation {relative:.3g}"
+                )
+        if deviations:
+            absolute = f", absolute tolerance {atol:g}" if atol else ""
+            raise ValueError(
+                f"{len(deviations)} of {len(numbers)} numbers of {self.chapter} on {self.dataset} left the "
+                f"record (relative tolerance {rtol:g}{absolute}):\n" + "\n".join(deviations)
+            )
+
+    def _write(self, numbers: Mapping[str, float]) -> None:
+        record = _read(self.path) if self.path.is_file() else {}
+        record.setdefault(self.dataset, {}).update(numbers)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        part = self.path.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        os.replace(part, self.path)
+
+
+_HOW_TO_RECORD = f"Run the chapter with {RECORD_VARIABLE}=1 on that dataset to record its numbers."
+
+
+def _read(path: Path) -> References:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"The record {path} is not JSON: {error}.") from error
+    if not isinstance(record, dict) or not all(isinstance(entry, dict) for entry in record.values()):
+        raise ValueError(f"The record {path} must hold {{dataset: {{name: number}}}}.")
+    return record
+
+
+def _finite(name: str, value: SupportsFloat) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(f"{name!r} must be one number, got {type(value).__name__} {value!r}.") from error
+    if not math.isfinite(number):
+        raise ValueError(f"{name!r} must be finite, got {number}.")
+    return number

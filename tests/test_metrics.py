@@ -78,9 +78,28 @@ def test_refuses_images_and_denoisers_that_cannot_be(images):
         ws.denoising_mse(Flat(), images, sigma=1.0)
 
 
+def test_comparison_passes_its_seed_on_and_tables_standard_errors(images):
+    errors = ws.compare({"keep": Keep()}, images, sigmas=[0.5, 1.0], seed=3)["keep"]
+    for row, sigma in zip(errors, (0.5, 1.0), strict=True):
+        assert torch.equal(row, ws.denoising_errors(Keep(), images, sigma, seed=3))
+    table = ws.error_table({"keep": errors}, [0.5, 1.0])
+    for row in errors.numpy():
+        assert f"{row.mean():.4f} ± {row.std(ddof=1) / np.sqrt(len(row)):.4f}" in table
+
+
+def test_errors_of_a_trained_denoiser_hold_no_graph(images):
+    weight = torch.tensor(0.5, requires_grad=True)
+
+    class Trained:
+        def denoise(self, noisy, sigma):
+            return weight * noisy
+
+    assert not ws.denoising_errors(Trained(), images, sigma=1.0).requires_grad
+
+
 def test_mean_image(images):
-    estimate = ws.MeanImage().fit(images).denoise(images[:3] + 5, sigma=2.0)
-    assert_allclose(estimate, images.double().mean(0).expand(3, 8, 8), atol=1e-6)
+    estimate = ws.MeanImage().fit(images).denoise(images[:3].double() + 5, sigma=2.0)
+    assert_allclose(estimate, images.double().mean(0).expand(3, 8, 8), rtol=1e-14)
 
 
 @pytest.mark.parametrize("sigma", [0.1, 1.0, 4.0])

@@ -262,6 +262,76 @@ def test_merge_of_sampled_fits_continues_the_noise(basis, images):
         first.merge(again)
 
 
+def test_fit_forgets_the_fit_before(basis, images):
+    model = ws.WaveletScore(basis, ws.independent(2)).fit(images)
+    assert model.num_parameters == 64 * 3
+    assert model.fit(images[:100]).moments.count == 100
+
+
+def test_singular_gram_asks_for_a_ridge(basis):
+    """Moments of a distribution on one point leave 1 and y proportional; a ridge mends it."""
+    for ridge in (0, 1e-6):
+        model = with_moments(ws.WaveletScore(basis, ws.independent(1), ridge=ridge), np.ones((64, 3)))
+        if ridge:
+            assert model.coefficients(2.0**-40)[0].isfinite().all()
+        else:
+            with pytest.raises(ValueError, match=r"Gram of independent\(degree=1\) is singular at ridge 0; expected"):
+                model.coefficients(2.0**-40)
+
+
+def test_images_after_a_solution_change_it(basis, images):
+    whole = ws.WaveletScore(basis, ws.independent(2)).fit(images)
+    model = ws.WaveletScore(basis, ws.independent(2)).fit(images[:300])
+    model.gram(2.0), model.denoise(images, 1.0)
+    model.partial_fit(images[300:])
+    assert_allclose(model.gram(2.0)[0], whole.gram(2.0)[0], rtol=1e-12)
+    assert_allclose(model.denoise(images, 1.0), whole.denoise(images, 1.0), atol=1e-6)
+
+
+def test_sampled_fits_merge_from_any_first_image(basis, images):
+    def fit(first, last):
+        model = ws.WaveletScore(basis, ws.independent(2))
+        return model.fit(images[first:last], noise=ws.SampledNoise([1.0], first=first))
+
+    merged = fit(0, 100).merge(fit(217, 600).merge(fit(100, 217)))
+    assert_allclose(merged.coefficients(1.0)[0], fit(0, 600).coefficients(1.0)[0], rtol=1e-9, atol=1e-10)
+    assert merged.moments.noise.first == 0
+
+
+def test_long_batches_go_on_with_the_noise(basis, images):
+    many, noise = images.repeat(8, 1, 1), ws.SampledNoise([1.0])
+    at_once = ws.WaveletScore(basis, ws.independent(1)).fit(many, noise=noise)
+    in_parts = ws.WaveletScore(basis, ws.independent(1)).fit(many[:2400], noise=noise).partial_fit(many[2400:])
+    assert_allclose(at_once.gram(1.0)[0], in_parts.gram(1.0)[0], rtol=1e-12)
+
+
+def test_merged_and_loaded_models_keep_their_options(basis, images, tmp_path):
+    options = {"ridge": 0.1, "target": "score", "value_range": (-1.0, 2.0)}
+    model = ws.WaveletScore(basis, ws.independent(1), **options).fit(2 * images)
+    model.save(tmp_path / "model.npz")
+    for other in (model.merge(model), ws.WaveletScore.load(tmp_path / "model.npz")):
+        assert {name: getattr(other, name) for name in options} == options
+        with pytest.raises(ValueError, match=r"expected values in \[-1.0, 2.0\]"):
+            other.partial_fit(3 * images)
+
+
+def test_no_gradient_is_tracked(basis, images):
+    """Values in an autograd graph are taken as values: same result, no graph."""
+    traced = images.clone().requires_grad_()
+    model = ws.WaveletScore(basis, ws.independent(2)).fit(traced)
+    for result in (model.denoise(traced, 1.0), model.score(traced, 1.0), basis.synthesize(basis.analyze(traced))):
+        assert not result.requires_grad
+    assert torch.equal(model.denoise(traced, 1.0), model.denoise(images, 1.0))
+    assert not ws.Wiener().fit(traced).denoise(traced, 1.0).requires_grad
+
+
+def test_arrays_and_strided_tensors_are_images_too(basis, images):
+    model = ws.WaveletScore(basis, ws.independent(2)).fit(images.numpy())
+    turned = images.mT
+    assert_allclose(model.denoise(turned.numpy(), 1.0), model.denoise(turned.contiguous(), 1.0), atol=1e-6)
+    assert_allclose(model.score(images[:1].expand(4, 8, 8), 2.0), model.score(images[[0] * 4], 2.0), atol=1e-6)
+
+
 def test_merge_refuses_what_does_not_belong_together(basis, images):
     model = ws.WaveletScore(basis, ws.independent(2)).fit(images)
     with pytest.raises(ValueError, match="expected two models made alike"):
@@ -387,6 +457,7 @@ def test_refuses_couplings_that_do_not_cover(basis):
         (np.arange(64)[:, None] // 2, "expected each of 64 once"),
         (np.stack([np.arange(64), np.arange(64)], 1), "2 neighbours a target, but exponents for 1"),
         (np.stack([np.arange(64), np.arange(1, 65)], 1), "outside 0 to 63"),
+        (np.stack([np.arange(64), np.arange(-1, 63)], 1), "outside 0 to 63"),
     ):
         with pytest.raises(ValueError, match=message):
             ws.WaveletScore(basis, ws.Coupling("odd", lambda _, n=neighbours: [ws.Group(n, family)]))
@@ -446,6 +517,13 @@ class TestFiles:
         np.savez(path, **arrays)
         with pytest.raises(ValueError, match="holds nothing for sums_1"):
             ws.WaveletScore.load(path)
+
+    def test_refuses_what_numpy_wrote_otherwise(self, tmp_path):
+        np.save(tmp_path / "array.npy", np.zeros(3))
+        np.savez(tmp_path / "list.npz", header=np.array("[1, 2]"))
+        for name in ("array.npy", "list.npz"):
+            with pytest.raises(ValueError, match="no wavescore file"):
+                ws.WaveletScore.load(tmp_path / name)
 
     def test_refuses_pickles(self, tmp_path):
         path = tmp_path / "model.npz"

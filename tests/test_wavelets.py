@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from wavescore_lite import WaveletBasis
+from wavescore_lite import WaveletBasis, independent
 
 FILTERS = [name for family in ("db", "sym", "coif") for name in pywt.wavelist(family)]
 
@@ -81,6 +81,20 @@ def test_atoms_sit_where_the_table_says():
         step = 16 // band.side
         expected = coefficients[:, band.slice].reshape(band.side, band.side).roll((8 // step, 4 // step), (0, 1))
         assert_allclose(moved[:, band.slice].reshape(band.side, band.side), expected, atol=1e-12)
+
+
+def test_inputs_stay_as_they_are():
+    basis, images = WaveletBasis(16), torch.rand(3, 16, 16)
+    given_images, coefficients = images.clone(), basis.analyze(images)
+    given_coefficients = coefficients.clone()
+    basis.synthesize(coefficients)
+    assert torch.equal(images, given_images)
+    assert torch.equal(coefficients, given_coefficients)
+
+
+def test_takes_numpy_integers():
+    assert repr(WaveletBasis(np.int64(16), level=np.int64(2))) == "WaveletBasis(16, wavelet='db2', level=2)"
+    assert repr(independent(np.int64(2))) == "independent(degree=2)"
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -12,6 +12,7 @@ def check_images(
     images: torch.Tensor,
     size: int | None = None,
     value_range: tuple[float, float] | None = None,
+    finite: bool = True,
 ) -> torch.Tensor:
     """Return `images` as a floating tensor [n, size, size], or say what is wrong with it.
 
@@ -22,11 +23,13 @@ def check_images(
         Required side length in pixels; any square is taken when it is omitted.
     value_range : (float, float), optional
         Closed interval that every pixel must lie in.
+    finite : bool
+        Whether to look for NaN and infinity, which reads every pixel.
 
     Returns
     -------
     torch.Tensor
-        The same values and dtype; NumPy arrays share their memory.
+        The same values and dtype, outside any autograd graph; NumPy arrays share their memory.
 
     Raises
     ------
@@ -42,7 +45,7 @@ def check_images(
     ...
     TypeError: images have dtype uint8; expected float32 or float64 (for bytes: images.float() / 255)
     """
-    images = torch.as_tensor(images)
+    images = torch.as_tensor(images).detach()
     if images.dtype not in (torch.float32, torch.float64):
         given = str(images.dtype).removeprefix("torch.")
         raise TypeError(f"images have dtype {given}; expected float32 or float64 (for bytes: images.float() / 255)")
@@ -54,7 +57,7 @@ def check_images(
         raise ValueError(f"images have shape {shape}; expected {expected}: one grayscale channel, square")
     if shape[0] == 0:
         raise ValueError(f"too few images: got 0 of shape {shape}; expected at least 1")
-    if not math.isfinite(images.sum().item()):  # one read; NaN and infinity survive a sum
+    if finite and not math.isfinite(images.sum().item()):  # one read; NaN and infinity survive a sum
         raise ValueError(f"images {shape} hold NaN or infinity; expected finite values")
     if value_range is not None:
         low, high = (end.item() for end in torch.aminmax(images))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +15,7 @@ import typer
 from . import WaveletBasis, WaveletScore, Wiener, compare, datasets, error_table, independent, plots
 from .denoisers import MeanImage
 from .noise import standard_normal
+from .storage import whole_file
 
 SIGMAS = (1.0, 2.0, 3.0, 4.0)
 
@@ -43,7 +45,7 @@ def demo(
     size: Annotated[int, typer.Option(help="Side of the images in pixels, a power of two.")] = 32,
     images: Annotated[int, typer.Option(help="Training images; a tenth as many are held out.", min=10)] = 10_000,
     degree: Annotated[int, typer.Option(help="Degree of the polynomials, 1 to 6.")] = 3,
-    output: Annotated[Path, typer.Option(help="Where the picture goes.")] = Path("demo.png"),
+    output: Annotated[Path, typer.Option(help="Where the picture goes, a .png file.")] = Path("demo.png"),
 ) -> None:
     """Fit an analytic wavelet score, print what it does to held-out images, and draw it.
 
@@ -51,6 +53,7 @@ def demo(
     """
     started = time.perf_counter()
     try:
+        _check_output(output)
         basis, coupling = WaveletBasis(size), independent(degree)
         name = datasets.resolve_dataset(dataset)
         train = datasets.load_images(name, size, "train", limit=images)
@@ -67,7 +70,10 @@ def demo(
         f"mean squared error on {len(test):,} held-out images, clipped to [0, 1], with its standard error\n"
     )
     typer.echo(error_table(compare(denoisers, test, SIGMAS), SIGMAS))
-    _draw(denoisers, test[:6], sigma=1.0, output=output)
+    try:
+        _draw(denoisers, test[:6], sigma=1.0, output=output)
+    except OSError as error:
+        raise typer.BadParameter(f"{output} could not be written: {error}") from error
     typer.echo(f"\n{output} shows clean, noisy and denoised images ({time.perf_counter() - started:.1f} s in all)")
 
 
@@ -93,6 +99,11 @@ def data(
         )
 
 
+def _check_output(output: Path) -> None:
+    if output.suffix.lower() != ".png" or output.is_dir() or not os.access(output.parent, os.W_OK | os.X_OK):
+        raise ValueError(f"output is {output}; expected a .png file in a folder that is there and can be written to")
+
+
 def _draw(denoisers: dict, clean: torch.Tensor, sigma: float, output: Path) -> None:
     matplotlib.use("agg")
     plots.use_style()
@@ -100,4 +111,5 @@ def _draw(denoisers: dict, clean: torch.Tensor, sigma: float, output: Path) -> N
     rows = {"clean": clean, f"sigma = {sigma:g}": noisy}
     rows |= {name.split(",")[0]: model.denoise(noisy, sigma) for name, model in denoisers.items()}
     figure = plots.image_grid(list(rows.values()), row_titles=list(rows))
-    figure.savefig(output, dpi=150)
+    with whole_file(output) as file:
+        figure.savefig(file, format="png", dpi=150)

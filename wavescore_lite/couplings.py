@@ -111,7 +111,8 @@ def independent(degree: int = 3) -> Coupling:
     >>> independent(2).groups(WaveletBasis(8))[0].family.exponents.ravel()
     array([0, 1, 2])
     """
-    powers = np.arange(check_degree(degree) + 1)[:, None]
+    degree = check_degree(degree)
+    powers = np.arange(degree + 1)[:, None]
     return Coupling(
         f"independent(degree={degree})",
         lambda basis: [Group(np.arange(basis.dim)[:, None], PolynomialFamily(powers))],

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol
 
 import torch
 from tabulate import tabulate
 from tqdm import tqdm
 
 from .checks import check_images, check_sigma
+from .denoisers import Denoiser
 from .noise import standard_normal
 
 
-class Denoiser(Protocol):
-    """Anything that estimates clean images: `denoise(noisy [n, size, size], sigma) -> [n, size, size]`."""
-
-    def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Estimate of E[x_0 | x_0 + sigma z = noisy]."""
-
-
+@torch.no_grad()
 def denoising_errors(
     denoiser: Denoiser, images: torch.Tensor, sigma: float, seed: int = 0, batch: int = 1024
 ) -> torch.Tensor:

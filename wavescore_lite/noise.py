@@ -30,7 +30,7 @@ def standard_normal(
 
     Returns
     -------
-    tensor [count, *shape], float32
+    tensor of shape (count,) + shape, float32
 
     Examples
     --------

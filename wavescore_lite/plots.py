@@ -78,7 +78,7 @@ def image_grid(
     >>> len(figure.axes)
     8
     """
-    rows = [check_images(row).detach() for row in rows]
+    rows = [check_images(row) for row in rows]
     if len({len(row) for row in rows}) != 1:
         raise ValueError(f"rows hold {[len(row) for row in rows]} images; expected as many in each")
     for name, titles, expected in (

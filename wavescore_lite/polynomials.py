@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import factorial
+from numbers import Integral
 
 import numpy as np
 import scipy.sparse
@@ -33,9 +34,9 @@ def check_degree(degree: int) -> int:
     ...
     ValueError: degree is 7; expected an integer from 1 to 6
     """
-    if not isinstance(degree, int) or not 1 <= degree <= HIGHEST_DEGREE:
+    if not isinstance(degree, Integral) or not 1 <= degree <= HIGHEST_DEGREE:
         raise ValueError(f"degree is {degree!r}; expected an integer from 1 to {HIGHEST_DEGREE}")
-    return degree
+    return int(degree)
 
 
 def downward_closure(exponents: np.ndarray) -> np.ndarray:

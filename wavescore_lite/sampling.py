@@ -3,20 +3,13 @@
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Protocol
 
 import torch
 
-
-class Denoiser(Protocol):
-    """Anything that estimates clean data from noisy data of a known noise level."""
-
-    def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor: ...
+from .denoisers import Denoiser
 
 
-def noise_levels(
-    steps: int = 50, sigma_max: float = 80.0, sigma_min: float = 0.02, rho: float = 7.0
-) -> torch.Tensor:
+def noise_levels(steps: int = 50, sigma_max: float = 80.0, sigma_min: float = 0.02, rho: float = 7.0) -> torch.Tensor:
     """Noise levels evenly spaced in sigma^(1/rho), then 0 (Karras et al., 2022, eq. 5).
 
     Parameters
@@ -110,9 +103,7 @@ def sample(
     generator = torch.Generator().manual_seed(seed)
     state = levels[0] * torch.randn(shape, generator=generator) if start is None else start
     if not isinstance(state, torch.Tensor) or not state.is_floating_point() or state.shape != shape:
-        given = (
-            f"{state.dtype} {tuple(state.shape)}" if isinstance(state, torch.Tensor) else type(state).__name__
-        )
+        given = f"{state.dtype} {tuple(state.shape)}" if isinstance(state, torch.Tensor) else type(state).__name__
         raise ValueError(f"start must be a floating-point tensor of shape {tuple(shape)}, got {given}")
     states = [state]
     for level, following in pairwise(levels):

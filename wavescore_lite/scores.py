@@ -197,7 +197,8 @@ class WaveletScore:
 
     def score(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
         """Score (denoise - noisy) / sigma^2 at the noisy images, same shape; see `denoise`."""
-        return (self.denoise(noisy, sigma) - torch.as_tensor(noisy)) / float(sigma) ** 2
+        noisy = check_images(noisy, self.basis.size)
+        return (self.denoise(noisy, sigma) - noisy) / float(sigma) ** 2
 
     def save(self, path: str | Path) -> None:
         """Write the model to an npz file, all of it or nothing; `WaveletScore.load` reads it."""

@@ -6,15 +6,31 @@ import json
 import os
 import zipfile
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 FORMAT = 1
 
 
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[BinaryIO]:
+    """Open `path` for writing bytes; an interrupted write leaves what stood there before."""
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
 def write(path: str | Path, header: dict, arrays: dict[str, np.ndarray]) -> None:
-    """Write header and arrays to `path`; an interrupted write leaves what stood there before.
+    """Write header and arrays to `path`, all of them or nothing.
 
     Parameters
     ----------
@@ -22,14 +38,8 @@ def write(path: str | Path, header: dict, arrays: dict[str, np.ndarray]) -> None
     header : dict of JSON values
     arrays : dict of arrays
     """
-    path = Path(path)
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with open(partial, "wb") as file:
-            np.savez(file, header=np.array(json.dumps({"format": FORMAT, **header})), **arrays)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(path) as file:
+        np.savez(file, header=np.array(json.dumps({"format": FORMAT, **header})), **arrays)
 
 
 def read(path: str | Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
@@ -45,10 +55,10 @@ def read(path: str | Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
     try:
         with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
-        header = json.loads(str(arrays.pop("header")))
+        header = dict(json.loads(str(arrays.pop("header"))))
     except FileNotFoundError:
         raise
-    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, TypeError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
         raise ValueError(
             f"{path} is cut short, damaged or no wavescore file; expected one written by save()"
         ) from error

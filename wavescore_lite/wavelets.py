@@ -7,19 +7,22 @@ pixels and wrapped around. The quarter that is low-pass on both sides goes on to
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 
 import numpy as np
 import pywt
 import torch
 
 from .checks import check_images
+from .parallel import empty_like_rows, over_blocks
 
 FAMILIES = ("haar", "db", "sym", "coif")
 COARSEST_SIDE = 4
 SMALLEST_SIZE = 8
-BLOCK = 256  # images transformed at a time: a block of 32 x 32 float32 images stays in the second-level cache
+BLOCK = 512  # images that a worker transforms at a time
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ class WaveletBasis:
     """
 
     def __init__(self, size: int, wavelet: str = "db2", level: int | None = None) -> None:
-        if not isinstance(size, int) or size < SMALLEST_SIZE or size & (size - 1):
+        if not isinstance(size, Integral) or size < SMALLEST_SIZE or size & (size - 1):
             raise ValueError(f"size is {size!r}; expected a power of two >= {SMALLEST_SIZE}")
         if not str(wavelet).startswith(FAMILIES) or wavelet not in pywt.wavelist(kind="discrete"):
             raise ValueError(
@@ -95,13 +98,13 @@ class WaveletBasis:
         deepest = int(np.log2(size // len(low))) + 1
         default = min(deepest, int(np.log2(size // COARSEST_SIDE)))
         level = default if level is None else level
-        if not isinstance(level, int) or not 1 <= level <= deepest:
+        if not isinstance(level, Integral) or not 1 <= level <= deepest:
             raise ValueError(
                 f"level is {level!r}; expected 1 to {deepest} for size {size} and {wavelet!r} ({len(low)} taps)"
             )
-        self.size, self.wavelet, self.level = size, wavelet, level
-        self.subbands = _subbands(size, level)
-        self._steps = [torch.from_numpy(_level_matrix(low, size >> step)) for step in range(level)]
+        self.size, self.wavelet, self.level = int(size), wavelet, int(level)
+        self.subbands = _subbands(self.size, self.level)
+        self._steps = [torch.from_numpy(_level_matrix(low, self.size >> step)) for step in range(self.level)]
 
     def __repr__(self) -> str:
         return f"WaveletBasis({self.size}, wavelet={self.wavelet!r}, level={self.level})"
@@ -148,14 +151,28 @@ class WaveletBasis:
         TypeError, ValueError
             For another dtype or shape, NaN or infinity.
         """
-        images = check_images(images, self.size)
-        out = images.new_empty(len(images), self.dim)
+        images = check_images(images, self.size, finite=False)
+        out = empty_like_rows(images, self.dim)
         steps = self._steps_like(images)
-        for block, target in zip(images.split(BLOCK), out.split(BLOCK), strict=True):
-            for matrix in steps:
-                bands = _bands(target, len(matrix))
-                bands.copy_(_halves(matrix @ (block @ matrix.T)))
-                block = bands[:, 0, : len(matrix) // 2]
+
+        def worker() -> Callable[[slice], None]:
+            scratch = images.new_empty(2, min(BLOCK, len(images)), self.dim)
+
+            def work(rows: slice) -> None:
+                block = images[rows]
+                for matrix in steps:
+                    right, both = _squares(scratch, len(block), len(matrix))
+                    torch.mm(block.reshape(-1, len(matrix)), matrix.T, out=right.flatten(0, 1))
+                    torch.bmm(matrix.expand_as(right), right, out=both)
+                    bands = _bands(out[rows], len(matrix))
+                    bands.copy_(_halves(both))
+                    block = bands[:, 0, : len(matrix) // 2]
+
+            return work
+
+        over_blocks(worker, len(images), BLOCK)
+        if not out[:, 0].sum().isfinite():  # one NaN or infinity makes every coefficient of its image one
+            check_images(images, self.size)
         return out
 
     def synthesize(self, coefficients: torch.Tensor) -> torch.Tensor:
@@ -174,18 +191,30 @@ class WaveletBasis:
         TypeError, ValueError
             For another dtype or shape.
         """
-        coefficients = torch.as_tensor(coefficients)
+        coefficients = torch.as_tensor(coefficients).detach()
         if coefficients.dtype not in (torch.float32, torch.float64):
             raise TypeError(f"coefficients have dtype {coefficients.dtype}; expected float32 or float64")
         if coefficients.ndim != 2 or coefficients.shape[1] != self.dim:
             raise ValueError(f"coefficients have shape {list(coefficients.shape)}; expected [n, {self.dim}]")
-        out = coefficients.clone(memory_format=torch.contiguous_format)
+        out = empty_like_rows(coefficients, self.dim)
         steps = self._steps_like(coefficients)
-        for block in out.split(BLOCK):
-            for matrix in reversed(steps):
-                whole = block.new_empty(len(block), *matrix.shape)
-                _halves(whole).copy_(_bands(block, len(matrix)))
-                block[:, : matrix.numel()] = (matrix.T @ (whole @ matrix)).flatten(1)
+
+        def worker() -> Callable[[slice], None]:
+            scratch = coefficients.new_empty(2, min(BLOCK, len(coefficients)), self.dim)
+
+            def work(rows: slice) -> None:
+                block = out[rows]
+                block.copy_(coefficients[rows])
+                for matrix in reversed(steps):
+                    whole, right = _squares(scratch, len(block), len(matrix))
+                    _halves(whole).copy_(_bands(block, len(matrix)))
+                    torch.mm(whole.flatten(0, 1), matrix, out=right.flatten(0, 1))
+                    torch.bmm(matrix.T.expand_as(right), right, out=whole)
+                    block[:, : matrix.numel()] = whole.flatten(1)
+
+            return work
+
+        over_blocks(worker, len(coefficients), BLOCK)
         return out.unflatten(1, (self.size, self.size))
 
     def matrix(self, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -195,6 +224,11 @@ class WaveletBasis:
 
     def _steps_like(self, tensor: torch.Tensor) -> list[torch.Tensor]:
         return [matrix.to(dtype=tensor.dtype, device=tensor.device) for matrix in self._steps]
+
+
+def _squares(scratch: torch.Tensor, count: int, side: int) -> torch.Tensor:
+    """Two of `count` contiguous [side, side] blocks on scratch memory [2, n, size^2]: [2, count, side, side]."""
+    return scratch.flatten(1)[:, : count * side**2].unflatten(1, (count, side, side))
 
 
 def _bands(coefficients: torch.Tensor, side: int) -> torch.Tensor:

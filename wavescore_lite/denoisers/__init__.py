@@ -1,5 +1,6 @@
 """What the wavelet score is compared with: one short class each, all with `denoise(noisy, sigma)`."""
 
 from .linear import MeanImage, Wiener
+from .protocol import Denoiser
 
-__all__ = ["MeanImage", "Wiener"]
+__all__ = ["Denoiser", "MeanImage", "Wiener"]

@@ -1,0 +1,65 @@
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.wavescore-ready
+PORT ?= 8000
+CHAPTER ?=
+NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+
+# Records are written by `make notebooks` alone.
+unexport WAVESCORE_RECORD
+
+.PHONY: help setup book preview serve lab test test-package test-notebooks notebooks lint clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## the environment in .venv, from the pins; once, and again when they change
+
+$(READY): requirements.txt pyproject.toml
+	@rm -f $@
+	@$(RUN) -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+		$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+			echo "Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) --version 2>&1 | head -n 1)." \
+				"Name another one: make PYTHON=python3.12" >&2; exit 1; }; \
+		$(PYTHON) -m venv --clear $(VENV); }
+	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt
+	$(RUN) -m pip install --disable-pip-version-check --no-build-isolation --no-deps -e .
+	@touch $@
+
+book: $(READY) ## run the chapters (copies of them) on the data at hand and build the site
+	@$(RUN) -m book.build --execute
+
+preview: $(READY) ## build the site from the committed outputs; runs nothing
+	@$(RUN) -m book.build
+
+serve: $(READY) ## show the built site in a browser, at http://localhost:PORT
+	@test -f _build/html/index.html || { echo "There is no site yet: make book, or make preview." >&2; exit 1; }
+	@echo "Serving on http://localhost:$(PORT), until Ctrl-C"
+	@$(RUN) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+
+lab: $(READY) ## open the chapters in JupyterLab
+	@$(RUN) -m jupyterlab --notebook-dir=book
+
+test: test-package test-notebooks ## everything that tests
+
+test-package: $(READY) ## the package, the tools, the guards and the site
+	$(RUN) -m pytest tests wavescore_lite --doctest-modules
+
+test-notebooks: $(READY) ## run every chapter and compare its checked cells
+	$(RUN) -m pytest $(NBVAL) $$($(RUN) -m book.notebooks)
+
+notebooks: $(READY) ## run committed chapters in place, on MNIST, and record their numbers (CHAPTER=name for one)
+	@$(RUN) -m book.execute $(CHAPTER)
+
+lint: $(READY) ## form: ruff on code and chapters
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+clean: ## remove what was built; .venv stays
+	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -path ./$(VENV) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print \
+		| xargs rm -rf

@@ -1,0 +1,141 @@
+"""What every committed chapter must be, so that the notebook tests mean something: nbval passes empty notebooks."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from book.notebooks import code_cells, read, source_sha256
+
+CHECKED_TAG = "nbval-check-output"
+FEWEST_CHECKED = 3
+DATASETS = ("mnist", "strokes")
+IMAGES = ("image/png", "image/svg+xml", "image/jpeg")
+MACHINE_PATH = re.compile(
+    r"(?<![\w./])/(?:home|Users|root|tmp|work|mnt|opt|usr|var)/[\w.-]+"
+)
+
+Guard = Callable[[NotebookNode, Path], Iterator[str]]
+
+
+def complaints(path: Path) -> list[str]:
+    """All that is wrong with the chapter at `path`; empty when it is sound."""
+    notebook = read(path)
+    return [
+        f"{path.stem}: {complaint}"
+        for guard in GUARDS
+        for complaint in guard(notebook, path)
+    ]
+
+
+def executed(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    """Every code cell was executed."""
+    for number, cell in enumerate(code_cells(notebook), start=1):
+        if cell.execution_count is None:
+            yield f"code cell {number} was never executed"
+
+
+def in_order(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    """The cells ran once each, from top to bottom, in a fresh kernel."""
+    counts = [
+        cell.execution_count
+        for cell in code_cells(notebook)
+        if cell.execution_count is not None
+    ]
+    if counts != list(range(1, len(counts) + 1)):
+        yield f"cells were executed out of order or in a used kernel: {counts}"
+
+
+def without_errors(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    """No output is an error."""
+    for number, cell in enumerate(code_cells(notebook), start=1):
+        for output in cell.outputs:
+            if output.output_type == "error":
+                yield f"code cell {number} ended in {output.ename}: {output.evalue}"
+
+
+def checked(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    """At least three cells are compared by nbval, and each of them has something to compare."""
+    tagged = [
+        (number, cell)
+        for number, cell in enumerate(code_cells(notebook), start=1)
+        if CHECKED_TAG in cell.metadata.get("tags", [])
+    ]
+    if len(tagged) < FEWEST_CHECKED:
+        yield f"{len(tagged)} cells are tagged {CHECKED_TAG}, expected at least {FEWEST_CHECKED}"
+    for number, cell in tagged:
+        if cell.execution_count is not None and not cell.outputs:
+            yield f"code cell {number} is tagged {CHECKED_TAG} and has no output"
+
+
+def fresh(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    """The outputs were made by the code that stands above them, on MNIST."""
+    made = notebook.metadata.get("wavescore")
+    if made is None:
+        yield "nothing says what its outputs were made by; run `make notebooks`"
+    elif made["source_sha256"] != source_sha256(notebook):
+        yield "its code was changed after its outputs were made; run `make notebooks`"
+    elif made["dataset"] != DATASETS[0]:
+        yield f"its outputs were made on {made['dataset']}, expected {DATASETS[0]}"
+
+
+def captioned(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    """Every picture has a caption and a text for those who cannot see it."""
+    for number, cell in enumerate(code_cells(notebook), start=1):
+        if any(
+            mime in output.get("data", {}) for output in cell.outputs for mime in IMAGES
+        ):
+            metadata = cell.metadata.get("mystnb", {})
+            if not metadata.get("figure", {}).get("caption"):
+                yield f"the picture of code cell {number} has no caption (mystnb.figure.caption)"
+            if not metadata.get("image", {}).get("alt"):
+                yield f"the picture of code cell {number} has no alternative text (mystnb.image.alt)"
+
+
+def recorded(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    """A chapter that compares numbers has references for the same names on every dataset."""
+    if not any(re.search(r"\bRecord\(", cell.source) for cell in code_cells(notebook)):
+        return
+    record_path = path.parent / "records" / f"{path.stem}.json"
+    if not record_path.is_file():
+        yield f"there is no record at {record_path.parent.name}/{record_path.name}"
+        return
+    record = json.loads(record_path.read_text(encoding="utf-8"))
+    missing = [dataset for dataset in DATASETS if not record.get(dataset)]
+    if missing:
+        yield f"its record has no references for {' and '.join(missing)}"
+    elif unmatched := sorted(set(record["mnist"]) ^ set(record["strokes"])):
+        yield f"its record has references on one dataset only for {', '.join(unmatched)}"
+
+
+def portable(notebook: NotebookNode, path: Path) -> Iterator[str]:
+    """No output names a place on the machine that made it."""
+    for number, cell in enumerate(code_cells(notebook), start=1):
+        for output in cell.outputs:
+            for text in _texts(output):
+                if found := MACHINE_PATH.search(text):
+                    yield f"the output of code cell {number} names the path {found.group()}"
+
+
+def _texts(output: NotebookNode) -> Iterator[str]:
+    if "text" in output:
+        yield output.text
+    for mime, data in output.get("data", {}).items():
+        if mime.startswith("text/"):
+            yield data
+
+
+GUARDS: tuple[Guard, ...] = (
+    executed,
+    in_order,
+    without_errors,
+    checked,
+    fresh,
+    captioned,
+    recorded,
+    portable,
+)

@@ -1,0 +1,172 @@
+"""The command line teaches, draws, and refuses in words; what it refuses leaves no file behind."""
+
+import gzip
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from wavescore_lite import datasets, mnist
+from wavescore_lite.cli import app
+
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+SMALL = ("--dataset", "strokes", "--size", "16", "--images", "40")
+
+
+@pytest.fixture(autouse=True)
+def nothing_found(tmp_path, monkeypatch):
+    """No MNIST anywhere, no network, an empty cache and working folder."""
+    monkeypatch.delenv("WAVESCORE_DATA", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("WAVESCORE_OFFLINE", "1")
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    datasets._decide.cache_clear()
+    datasets._ensure.cache_clear()
+    yield
+    plt.close("all")
+    datasets._decide.cache_clear()
+    datasets._ensure.cache_clear()
+
+
+@pytest.fixture
+def here(tmp_path):
+    return tmp_path / "here"
+
+
+def run(*arguments):
+    """Exit code, and what was said on stdout and stderr without the frames and line breaks around it."""
+    result = CliRunner().invoke(app, arguments, env={"COLUMNS": "200", "TERM": "dumb"})
+    return result.exit_code, " ".join(result.output.replace("│", " ").split())
+
+
+def write_mnist(folder, monkeypatch):
+    """A sound MNIST of 20 and 10 images, gzipped."""
+    raw = folder / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for split, count in {"train": 20, "test": 10}.items():
+        monkeypatch.setitem(mnist.COUNTS, split, count)
+    for (split, kind), name in mnist.FILES.items():
+        shape = (mnist.COUNTS[split], *((28, 28) if kind == "images" else ()))
+        header = np.array([0x0800 + len(shape), *shape], dtype=">u4").tobytes()
+        (raw / f"{name}.gz").write_bytes(gzip.compress(header + bytes(int(np.prod(shape)))))
+
+
+def test_demo_prints_the_table_and_draws(here):
+    code, said = run("demo", *SMALL, "--degree", "2", "--output", "digits.png")
+    assert code == 0, said
+    assert "strokes at 16 x 16: fitted on 40 training images" in said
+    assert "mean squared error on 6 held-out images, clipped to [0, 1]" in said
+    for heading in ("sigma = 1", "sigma = 4", "mean image 0.", "full linear (Wiener) 0.", "wavelets, D = 2 0."):
+        assert heading in said
+    assert "digits.png shows clean, noisy and denoised images" in said
+    picture = (here / "digits.png").read_bytes()
+    assert picture.startswith(PNG_SIGNATURE)
+    assert picture.endswith(b"IEND\xaeB`\x82")
+    assert [path.name for path in here.iterdir()] == ["digits.png"]
+
+
+def test_demo_scores_held_out_images(monkeypatch):
+    asked = []
+    load = datasets.load_images
+    monkeypatch.setattr(datasets, "load_images", lambda *a, **k: asked.append((*a, k["limit"])) or load(*a, **k))
+    assert run("demo", "--dataset", "strokes", "--size", "8", "--images", "100", "--degree", "1")[0] == 0
+    assert asked == [("strokes", 8, "train", 100), ("strokes", 8, "test", 10)]
+
+
+def test_demo_takes_mnist_where_it_is_found(tmp_path, monkeypatch):
+    write_mnist(tmp_path / "data", monkeypatch)
+    monkeypatch.setenv("WAVESCORE_DATA", str(tmp_path / "data"))
+    code, said = run("demo", "--size", "8", "--images", "10", "--degree", "1")
+    assert code == 0, said
+    assert "mnist at 8 x 8: fitted on 10 training images" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--size", "24"), "size is 24; expected a power of two >= 8"),
+        (("--degree", "7"), "degree is 7; expected an integer from 1 to 6"),
+        (("--degree", "0"), "degree is 0; expected an integer from 1 to 6"),
+        (("--degree", "two"), "Invalid value for '--degree'"),
+        (("--images", "3"), "Invalid value for '--images'"),
+        (("--images", "60001"), "limit is 60001; expected None or 1 to 60000"),
+        (("--dataset", "cifar"), "Invalid value for '--dataset'"),
+        (("--dataset", "mnist"), "set WAVESCORE_DATA to a folder that holds MNIST"),
+        (("--output", "missing/demo.png"), "output is missing/demo.png; expected a .png file in a folder"),
+        (("--output", "demo.jpeg"), "output is demo.jpeg; expected a .png file"),
+        (("--output", "."), "output is .; expected a .png file"),
+    ],
+    ids=lambda value: "=".join(value) if isinstance(value, tuple) else "",
+)
+def test_demo_refuses_before_it_works(arguments, message, here):
+    code, said = run("demo", *SMALL, *arguments)
+    assert code == 2
+    assert message in said
+    assert list(here.iterdir()) == []
+
+
+def test_demo_that_cannot_draw_keeps_the_old_picture(here, monkeypatch):
+    def full_disk(figure, file, **options):
+        file.write(PNG_SIGNATURE)
+        raise OSError("no space left on device")
+
+    (here / "demo.png").write_bytes(b"old")
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full_disk)
+    code, said = run("demo", *SMALL)
+    assert code == 2
+    assert "demo.png could not be written: no space left on device" in said
+    assert [path.name for path in here.iterdir()] == ["demo.png"]
+    assert (here / "demo.png").read_bytes() == b"old"
+
+
+def test_data_says_where_mnist_was_found(tmp_path, monkeypatch):
+    write_mnist(tmp_path / "data", monkeypatch)
+    for arguments, place in ((("--root", str(tmp_path / "data")), "root"), ((), "WAVESCORE_DATA")):
+        monkeypatch.setenv("WAVESCORE_DATA", str(tmp_path / "data"))
+        code, said = run("data", *arguments)
+        assert code == 0
+        assert said.startswith(f"{place} {tmp_path / 'data'} found")
+        assert "the cache folder" in said
+        assert "MNIST is used: load_images('auto') reads it" in said
+
+
+def test_data_says_how_to_get_mnist(tmp_path):
+    code, said = run("data")
+    assert code == 0
+    assert said.startswith(f"the cache folder {tmp_path / 'cache' / 'wavescore'} no MNIST")
+    for way in ("load_images('mnist')", "set WAVESCORE_DATA=FOLDER", "load_images('strokes')"):
+        assert way in said
+    assert not (tmp_path / "cache").exists()
+
+
+def test_data_names_the_damage(tmp_path, monkeypatch):
+    write_mnist(tmp_path / "data", monkeypatch)
+    (tmp_path / "data" / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()
+    code, said = run("data", "--root", str(tmp_path / "data"))
+    assert code == 0
+    assert "t10k-labels-idx1-ubyte is missing" in said
+    assert "MNIST is used" not in said
+
+
+@pytest.mark.parametrize(
+    ("command", "lessons"),
+    [
+        ((), ["wavescore demo", "demo", "data", "Say where MNIST"]),
+        (("demo",), ["--size", "a power of two", "--degree", "1 to 6", "a tenth as many are held out", "Example:"]),
+        (("data",), ["--root", "$WAVESCORE_DATA", "the cache folder", "torchvision's layout"]),
+    ],
+    ids=["wavescore", "demo", "data"],
+)
+def test_help_teaches(command, lessons):
+    code, said = run(*command, "--help")
+    assert code == 0
+    for lesson in lessons:
+        assert lesson in said
+
+
+def test_no_command_shows_the_help():
+    code, said = run()
+    assert code == 2
+    assert "Start with: wavescore demo" in said

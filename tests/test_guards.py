@@ -1,0 +1,157 @@
+import json
+
+import nbformat
+import pytest
+from nbformat import v4
+
+from book import guards
+from book.notebooks import chapters, source_sha256
+
+
+@pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
+def test_chapter_is_sound(path):
+    assert guards.complaints(path) == []
+
+
+def sound_notebook():
+    """Four executed cells, three of them checked, the last with a captioned picture and a record."""
+    sources = ["print(1)", "print(2)", "Record('chapter', dataset).check(numbers)", "plt.show()"]
+    cells = [v4.new_markdown_cell("# Title")]
+    for count, source in enumerate(sources, start=1):
+        text = v4.new_output("stream", name="stdout", text=f"{count}\n")
+        cell = v4.new_code_cell(source, execution_count=count, outputs=[text])
+        cell.metadata.tags = ["nbval-check-output"]
+        cells.append(cell)
+    cells[-1].metadata.tags = []
+    cells[-1].outputs = [v4.new_output("display_data", data={"image/png": "iVBORw0KGgo="})]
+    cells[-1].metadata.mystnb = {"figure": {"caption": "A line."}, "image": {"alt": "a line"}}
+    notebook = v4.new_notebook(cells=cells)
+    notebook.metadata.wavescore = {"dataset": "mnist", "source_sha256": source_sha256(notebook)}
+    return notebook
+
+
+SOUND_RECORD = {"mnist": {"mse": 0.1}, "strokes": {"mse": 0.2}}
+
+
+def complaints(tmp_path, notebook, record=SOUND_RECORD):
+    path = tmp_path / "chapter.ipynb"
+    nbformat.write(notebook, path)
+    (tmp_path / "records").mkdir()
+    if record is not None:
+        (tmp_path / "records" / "chapter.json").write_text(json.dumps(record))
+    return guards.complaints(path)
+
+
+def test_sound_notebook_passes(tmp_path):
+    assert complaints(tmp_path, sound_notebook()) == []
+
+
+def never_executed(cells):
+    cells[2].execution_count = None
+    cells[2].outputs = []
+    for count, cell in enumerate(cells[3:], start=2):
+        cell.execution_count = count
+
+
+def executed_twice(cells):
+    cells[4].execution_count = 5
+
+
+def error_output(cells):
+    cells[4].outputs.append(v4.new_output("error", ename="ValueError", evalue="no", traceback=[]))
+
+
+def too_few_checked(cells):
+    cells[1].metadata.tags = []
+
+
+def checked_without_output(cells):
+    cells[1].outputs = []
+
+
+def code_changed(cells):
+    cells[1].source = "print(3)"
+
+
+def no_caption(cells):
+    cells[4].metadata.mystnb.figure.caption = ""
+
+
+def no_alternative_text(cells):
+    del cells[4].metadata.mystnb["image"]
+
+
+def machine_path(cells):
+    cells[1].outputs[0].text = "read /home/reader/MNIST/raw\n"
+
+
+@pytest.mark.parametrize(
+    ("break_it", "complaint"),
+    [
+        (never_executed, "chapter: code cell 2 was never executed"),
+        (executed_twice, "chapter: cells were executed out of order or in a used kernel: [1, 2, 3, 5]"),
+        (error_output, "chapter: code cell 4 ended in ValueError: no"),
+        (too_few_checked, "chapter: 2 cells are tagged nbval-check-output, expected at least 3"),
+        (checked_without_output, "chapter: code cell 1 is tagged nbval-check-output and has no output"),
+        (
+            code_changed,
+            "chapter: its code was changed after its outputs were made; run `make notebooks`",
+        ),
+        (no_caption, "chapter: the picture of code cell 4 has no caption (mystnb.figure.caption)"),
+        (
+            no_alternative_text,
+            "chapter: the picture of code cell 4 has no alternative text (mystnb.image.alt)",
+        ),
+        (machine_path, "chapter: the output of code cell 1 names the path /home/reader"),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_each_guard_finds_what_it_guards_against_and_nothing_else(tmp_path, break_it, complaint):
+    notebook = sound_notebook()
+    break_it(notebook.cells)
+    assert complaints(tmp_path, notebook) == [complaint]
+
+
+def test_outputs_of_unknown_origin_are_found(tmp_path):
+    notebook = sound_notebook()
+    del notebook.metadata["wavescore"]
+    assert complaints(tmp_path, notebook) == [
+        "chapter: nothing says what its outputs were made by; run `make notebooks`"
+    ]
+
+
+def test_outputs_of_another_dataset_are_found(tmp_path):
+    notebook = sound_notebook()
+    notebook.metadata.wavescore.dataset = "strokes"
+    assert complaints(tmp_path, notebook) == ["chapter: its outputs were made on strokes, expected mnist"]
+
+
+@pytest.mark.parametrize(
+    ("record", "complaint"),
+    [
+        (None, "there is no record at records/chapter.json"),
+        ({"mnist": {"mse": 0.1}}, "its record has no references for strokes"),
+        ({"strokes": {"mse": 0.1}, "mnist": {}}, "its record has no references for mnist"),
+        (
+            {"mnist": {"mse": 0.1, "mae": 1}, "strokes": {"mse": 0.1, "psnr": 1}},
+            "its record has references on one dataset only for mae, psnr",
+        ),
+    ],
+    ids=["no record", "no strokes", "no mnist", "other names"],
+)
+def test_missing_references_are_found(tmp_path, record, complaint):
+    assert complaints(tmp_path, sound_notebook(), record) == [f"chapter: {complaint}"]
+
+
+def test_a_chapter_without_numbers_needs_no_record(tmp_path):
+    notebook = sound_notebook()
+    notebook.cells[3].source = "print(3)"
+    notebook.metadata.wavescore.source_sha256 = source_sha256(notebook)
+    assert complaints(tmp_path, notebook, record=None) == []
+
+
+def test_every_notebook_of_the_book_is_in_the_table_of_contents():
+    listed = chapters()
+    assert listed, "_toc.yml lists no notebook"
+    found = sorted(listed[0].parent.glob("*.ipynb"))
+    assert sorted(listed) == found

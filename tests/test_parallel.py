@@ -1,0 +1,50 @@
+"""Blocks cover every row once, errors come through, and torch's threads are left as they were."""
+
+import pytest
+import torch
+
+from wavescore_lite import WaveletBasis
+from wavescore_lite.parallel import over_blocks
+
+
+@pytest.fixture
+def two_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9, 10, 11])
+def test_every_row_once(count, two_threads):
+    visits = torch.zeros(count)
+
+    def worker():
+        def work(rows):
+            visits[rows] += 1
+
+        return work
+
+    over_blocks(worker, count, block=3)
+    assert (visits == 1).all()
+    assert torch.get_num_threads() == 2
+
+
+def test_errors_come_through(two_threads):
+    def worker():
+        def work(rows):
+            raise KeyError("no such row")
+
+        return work
+
+    with pytest.raises(KeyError, match="no such row"):
+        over_blocks(worker, 10, block=3)
+    assert torch.get_num_threads() == 2
+
+
+def test_threads_do_not_change_the_transform(two_threads):
+    basis, images = WaveletBasis(16), torch.rand(2000, 16, 16, dtype=torch.float64)
+    both = basis.analyze(images)
+    torch.set_num_threads(1)
+    assert torch.equal(basis.analyze(images), both)
+    assert torch.allclose(basis.synthesize(both), images, atol=1e-12)

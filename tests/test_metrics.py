@@ -136,3 +136,14 @@ def test_baselines_refuse_what_others_refuse(model, images):
         fresh.denoise(torch.zeros(2, 16, 16), 1.0)
     with pytest.raises(ValueError, match="expected a finite noise level > 0"):
         fresh.denoise(images, -1)
+
+
+def test_error_saved_is_paired(images):
+    errors = ws.compare({"grey": Constant(0.5), "dark": Constant(0.3)}, images, sigmas=[1.0, 2.0])
+    saved, standard_error = ws.error_saved(errors["dark"], errors["grey"])
+    difference = (errors["dark"] - errors["grey"])[0].numpy()
+    scale = errors["dark"][0].mean().item()
+    assert saved[0].item() == pytest.approx(difference.mean() / scale)
+    assert standard_error[0].item() == pytest.approx(difference.std(ddof=1) / 700**0.5 / scale)
+    with pytest.raises(ValueError, match="expected them paired"):
+        ws.error_saved(errors["dark"], errors["grey"][:, :5])

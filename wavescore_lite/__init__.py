@@ -10,7 +10,7 @@ from . import plots
 from .couplings import Coupling, Group, independent
 from .datasets import load_images, load_labels, resolve_dataset
 from .denoisers import MeanImage, Wiener
-from .metrics import compare, denoising_errors, denoising_mse, error_table
+from .metrics import compare, denoising_errors, denoising_mse, error_saved, error_table
 from .moments import Moments
 from .noise import SampledNoise
 from .polynomials import PolynomialFamily
@@ -35,6 +35,7 @@ __all__ = [
     "compare",
     "denoising_errors",
     "denoising_mse",
+    "error_saved",
     "error_table",
     "independent",
     "load_images",

@@ -110,6 +110,36 @@ def compare(
     }
 
 
+def error_saved(worse: torch.Tensor, better: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Share of the error that one denoiser saves over another, paired image by image, with its standard error.
+
+    Parameters
+    ----------
+    worse, better : tensor [S, n]
+        Errors of two denoisers on the same images and noise, as `compare` gives them.
+
+    Returns
+    -------
+    saved, standard_error : tensor [S]
+        Mean of worse - better, and its standard error over images, both divided by the mean of worse. A saving within
+        two standard errors is no gain.
+
+    Raises
+    ------
+    ValueError
+        If the two differ in shape: then they are not paired.
+
+    Examples
+    --------
+    >>> error_saved(torch.tensor([[0.2, 0.4]]), torch.tensor([[0.1, 0.2]]))
+    (tensor([0.5000]), tensor([0.1667]))
+    """
+    if worse.shape != better.shape:
+        raise ValueError(f"errors have shapes {list(worse.shape)} and {list(better.shape)}; expected them paired")
+    saved, scale = worse - better, worse.mean(dim=-1)
+    return saved.mean(dim=-1) / scale, saved.std(dim=-1) / saved.shape[-1] ** 0.5 / scale
+
+
 def error_table(errors: Mapping[str, torch.Tensor], sigmas: Sequence[float], tablefmt: str = "simple") -> str:
     """Table of mean squared errors with their standard errors, one row a denoiser, one column a noise level.
 

@@ -347,7 +347,9 @@ def test_merge_refuses_what_does_not_belong_together(basis, images):
 
 
 @pytest.mark.parametrize("target", ["denoise", "score"])
-@pytest.mark.parametrize("coupling", [ws.independent(3), band_pairs(2)], ids=repr)
+@pytest.mark.parametrize(
+    "coupling", [ws.independent(3), band_pairs(2), ws.band_tied(2), ws.local_coupled(2, 1)], ids=repr
+)
 def test_sampled_fit_is_plain_regression_on_noisy_copies(target, coupling, basis, images):
     noise = ws.SampledNoise([0.7, 2.0], draws=3, seed=9)
     model = ws.WaveletScore(basis, coupling, ridge=1e-3, target=target).fit(images, noise=noise)

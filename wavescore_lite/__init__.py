@@ -7,7 +7,7 @@ turns them into coefficients, `couplings` says which coefficients each one liste
 """
 
 from . import plots
-from .couplings import Coupling, Group, independent
+from .couplings import Coupling, Group, band_tied, independent, local_coupled
 from .datasets import load_images, load_labels, resolve_dataset
 from .denoisers import MeanImage, Wiener
 from .metrics import compare, denoising_errors, denoising_mse, error_saved, error_table
@@ -32,6 +32,7 @@ __all__ = [
     "WaveletBasis",
     "WaveletScore",
     "Wiener",
+    "band_tied",
     "compare",
     "denoising_errors",
     "denoising_mse",
@@ -40,6 +41,7 @@ __all__ = [
     "independent",
     "load_images",
     "load_labels",
+    "local_coupled",
     "noise_levels",
     "plots",
     "resolve_dataset",

@@ -25,6 +25,7 @@ from book.notebooks import (
     standard_error,
     write,
 )
+from wavescore_lite.storage import whole_file
 
 CELL_TIMEOUT = 300
 STAGED = ("_config.yml", "_toc.yml", "book", "results")
@@ -155,9 +156,8 @@ def renew(path: Path, root: Path = ROOT) -> None:
 
 def _replace(source: Path, target: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_suffix(f".{os.getpid()}.part")
-    shutil.copyfile(source, part)
-    os.replace(part, target)
+    with whole_file(target) as file:
+        file.write(source.read_bytes())
 
 
 def main() -> None:

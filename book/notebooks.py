@@ -12,6 +12,8 @@ import nbformat
 import yaml
 from nbformat import NotebookNode
 
+from wavescore_lite.storage import whole_file
+
 ROOT = Path(__file__).resolve().parent.parent
 
 KEPT_NOTEBOOK_METADATA = ("kernelspec", "language_info", "mystnb", "wavescore")
@@ -65,9 +67,8 @@ def read(path: Path) -> NotebookNode:
 def write(notebook: NotebookNode, path: Path) -> None:
     """Write the notebook in its normal form; a file already there is replaced at once or not at all."""
     text = nbformat.writes(normalise(notebook))
-    part = path.with_suffix(f".{os.getpid()}.part")
-    part.write_text(text + "\n", encoding="utf-8")
-    os.replace(part, path)
+    with whole_file(path) as file:
+        file.write((text + "\n").encode())
 
 
 def normalise(notebook: NotebookNode) -> NotebookNode:

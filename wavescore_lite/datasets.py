@@ -4,7 +4,6 @@ import io
 import operator
 import os
 import sys
-import tempfile
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -19,6 +18,7 @@ from tqdm import tqdm
 from . import mnist, strokes
 from .checks import check_choice, check_images
 from .mnist import COUNTS, Place
+from .storage import whole_file
 
 NAMES = ("auto", "mnist", "strokes")
 MIN_SIZE = 8
@@ -268,13 +268,6 @@ def _stroke_shard(size: int, split: str, count: int, start: int) -> np.ndarray:
 
 
 def _keep(file: Path, images: np.ndarray) -> None:
-    """Write under a name of our own, then rename: readers and other writers only ever see whole files."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=file.parent, suffix=".part", delete=False) as part:
-        try:
-            np.savez(part, images=images)
-            part.close()
-            os.replace(part.name, file)
-        except BaseException:
-            os.unlink(part.name)
-            raise
+    with whole_file(file) as stream:
+        np.savez(stream, images=images)

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import SupportsFloat
 
+from .storage import whole_file
+
 RECORD_VARIABLE = "WAVESCORE_RECORD"
 
 References = dict[str, dict[str, float]]
@@ -128,9 +130,8 @@ class Record:
         record = _read(self.path) if self.path.is_file() else {}
         record.setdefault(self.dataset, {}).update(numbers)
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_suffix(f".{os.getpid()}.part")
-        part.write_text(json.dumps(record, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        os.replace(part, self.path)
+        with whole_file(self.path) as file:
+            file.write((json.dumps(record, indent=1, sort_keys=True) + "\n").encode())
 
 
 _HOW_TO_RECORD = f"Run the chapter with {RECORD_VARIABLE}=1 on that dataset to record its numbers."

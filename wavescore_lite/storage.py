@@ -1,4 +1,4 @@
-"""Models as npz files: a JSON header and arrays, never a pickle; written whole or not at all."""
+"""Files written whole or not at all; models as npz files with a JSON header and arrays, never a pickle."""
 
 from __future__ import annotations
 
@@ -18,9 +18,20 @@ FORMAT = 1
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
-    """Open `path` for writing bytes; an interrupted write leaves what stood there before."""
+    """Open `path` for writing bytes; readers, and an interrupted write, see what stood there before.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "greeting")
+    >>> with whole_file(path) as file:
+    ...     file.write(b"hello")
+    5
+    >>> path.read_bytes()
+    b'hello'
+    """
     path = Path(path)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         with open(partial, "wb") as file:
             yield file

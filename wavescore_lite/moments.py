@@ -7,7 +7,9 @@ Both answer `equations(sigma)`; a fit asks for nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -15,9 +17,11 @@ import torch
 from .checks import check_sigma
 from .couplings import Group
 from .noise import FITTING, SampledNoise, standard_normal
+from .parallel import over_blocks
 from .wavelets import WaveletBasis
 
-FEATURE_BYTES = 2**22  # features held at a time while summing: what stays near the processor's cache
+IMAGES = 1024  # in a block: long rows for the products
+FEATURE_BYTES = 2**22  # features of a block of targets and images: what stays near a core's cache
 
 
 @dataclass(frozen=True)
@@ -42,18 +46,60 @@ class Equations:
     spread: torch.Tensor
 
 
-def image_blocks(group: Group, coefficients: torch.Tensor) -> list[torch.Tensor]:
-    """Cut coefficients [n, d] into blocks of images whose features fit in `FEATURE_BYTES`."""
-    per_image = len(group.targets) * len(group.family.closed) * coefficients.element_size()
-    return list(coefficients.split(max(8, FEATURE_BYTES // per_image)))
+def over_features(
+    group: Group,
+    coefficients: torch.Tensor,
+    use: Callable[[slice, slice, torch.Tensor], None],
+    spread: torch.Tensor | None = None,
+) -> None:
+    """Evaluate the closed features of a group, block by block, each in one worker.
+
+    Parameters
+    ----------
+    group : Group
+    coefficients : tensor [d, n]
+        One row a coefficient, so that a block of images is contiguous.
+    use : callable
+        Given a slice of the group's targets, a slice of images, and their features [targets, C, images]. Blocks of
+        the same targets come one after another, in one worker, so sums over images need no lock.
+    spread : tensor [m, Q], optional
+        What the coordinates are divided by first.
+    """
+    neighbours = torch.from_numpy(group.neighbours)
+    images = min(IMAGES, coefficients.shape[1])
+    per_target = len(group.family.closed) * images * coefficients.element_size()
+
+    def worker() -> Callable[[slice], None]:
+        def work(rows: slice) -> None:
+            for start in range(0, coefficients.shape[1], images):
+                block = slice(start, start + images)
+                coordinates = coefficients[:, block][neighbours[rows]]
+                if spread is not None:
+                    coordinates /= spread[rows, :, None]
+                use(rows, block, group.family.evaluate(coordinates))
+
+        return work
+
+    over_blocks(worker, len(neighbours), max(1, FEATURE_BYTES // per_target))
 
 
-def coordinates(group: Group, coefficients: torch.Tensor) -> torch.Tensor:
-    """The coefficients that each target listens to, [n, d] -> [m, Q, n]."""
-    return coefficients.T[torch.from_numpy(group.neighbours)]
+def _add_products(total: torch.Tensor, rows: slice, images: slice, features: torch.Tensor) -> None:
+    total[rows].baddbmm_(features, features.mT)
 
 
-def _spread(closed_gram: torch.Tensor, group: Group) -> torch.Tensor:
+def _add_pairs(
+    total: torch.Tensor,
+    image_total: torch.Tensor,
+    targets: torch.Tensor,
+    rows: slice,
+    images: slice,
+    features: torch.Tensor,
+) -> None:
+    _add_products(total, rows, images, features)
+    image_total[rows] += (features @ targets[rows, images, None])[..., 0]
+
+
+def _variance(closed_gram: torch.Tensor, group: Group) -> torch.Tensor:
     """Variance [m, Q] of the coordinates, from a Gram of closed features whose row 0 is the constant."""
     linear = group.family.linear
     return (closed_gram[:, linear, linear] - closed_gram[:, 0, linear] ** 2).clamp_min(0)
@@ -93,11 +139,9 @@ class Moments:
 
     def update(self, coefficients: torch.Tensor) -> None:
         """Add images, given as their clean coefficients [n, d]."""
-        coefficients = coefficients.double()
+        by_coefficient = coefficients.double().T.contiguous()
         for group, total in zip(self.groups, self.sums, strict=True):
-            for block in image_blocks(group, coefficients):
-                features = group.family.evaluate(coordinates(group, block))
-                total.baddbmm_(features, features.mT)
+            over_features(group, by_coefficient, partial(_add_products, total))
         self.count += len(coefficients)
         self._expanded = None
 
@@ -132,7 +176,7 @@ class Moments:
         gram = [torch.from_numpy((m @ flat).T.reshape(targets, features, features)) for m in family.gram_maps]
         image = [clean[:, :, family.linear[0]] @ torch.from_numpy(m).T for m in family.value_maps]
         score = [-clean[:, :, 0] @ torch.from_numpy(m).T for m in family.slope_maps]
-        return gram, image, score, _spread(clean, group)
+        return gram, image, score, _variance(clean, group)
 
 
 class SampledMoments:
@@ -162,19 +206,16 @@ class SampledMoments:
             for start in range(0, len(coefficients), 4096):
                 clean = coefficients[start : start + 4096]
                 pixels = standard_normal(first + start, len(clean), shape, self.noise.seed, stream=FITTING, draw=draw)
-                self._add(clean, self.basis.analyze(pixels.double()))
+                self._add(clean.T.contiguous(), self.basis.analyze(pixels.double()).T.contiguous())
         self.count += len(coefficients)
 
     def _add(self, clean: torch.Tensor, normal: torch.Tensor) -> None:
-        for group, total, image_total in zip(self.groups, self.sums, self.image_sums, strict=True):
-            pairs = zip(image_blocks(group, clean), image_blocks(group, normal), strict=True)
-            for clean_block, normal_block in pairs:
-                target = clean_block.T[torch.from_numpy(group.targets)][:, :, None]
-                for level, sigma in enumerate(self.noise.sigmas):
-                    noisy = coordinates(group, clean_block + sigma * normal_block)
-                    features = group.family.evaluate(noisy)
-                    total[level].baddbmm_(features, features.mT)
-                    image_total[level] += (features @ target)[..., 0]
+        """Add noisy copies of images, given as clean coefficients and standard normal noise, both [d, n]."""
+        for level, sigma in enumerate(self.noise.sigmas):
+            noisy = clean + sigma * normal
+            for group, totals, image_totals in zip(self.groups, self.sums, self.image_sums, strict=True):
+                targets = clean[torch.from_numpy(group.targets)]
+                over_features(group, noisy, partial(_add_pairs, totals[level], image_totals[level], targets))
 
     def merge(self, other: SampledMoments) -> SampledMoments:
         """Sums over the images of both; their image indices must follow on one another, so no noise is used twice.
@@ -227,7 +268,7 @@ class SampledMoments:
             gram=closed_gram[:, rows[:, None], rows],
             image=image[:, rows],
             score=-closed_gram[:, :, 0] @ own_slope.T,
-            spread=_spread(closed_gram, group).sqrt(),
+            spread=_variance(closed_gram, group).sqrt(),
         )
 
 

@@ -11,7 +11,7 @@ import torch
 from . import storage
 from .checks import check_choice, check_images, check_ridge, check_sigma
 from .couplings import Coupling, Group
-from .moments import Equations, Moments, SampledMoments, coordinates, exponent_powers, image_blocks
+from .moments import Equations, Moments, SampledMoments, exponent_powers, over_features
 from .noise import SampledNoise
 from .polynomials import PolynomialFamily
 from .wavelets import WaveletBasis
@@ -186,14 +186,13 @@ class WaveletScore:
             For other images, or a sigma that is not > 0 or was not fitted.
         """
         noisy, solution = check_images(noisy, self.basis.size), self._solution(sigma)
-        y = self.basis.analyze(noisy)
+        y = self.basis.analyze(noisy).T.contiguous()
         predicted = torch.empty_like(y)
         for group, (hat, spread) in zip(self.groups, solution, strict=True):
-            parts = [_predict(group, hat.to(y), spread.to(y), block) for block in image_blocks(group, y)]
-            predicted[:, torch.from_numpy(group.targets)] = torch.cat(parts)
+            predicted[torch.from_numpy(group.targets)] = _predict(group, hat.to(y), spread.to(y), y)
         if self.target == "score":
             predicted = y + float(sigma) ** 2 * predicted
-        return self.basis.synthesize(predicted)
+        return self.basis.synthesize(predicted.T)
 
     def score(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
         """Score (denoise - noisy) / sigma^2 at the noisy images, same shape; see `denoise`."""
@@ -294,11 +293,16 @@ class WaveletScore:
 
 
 def _predict(group: Group, hat: torch.Tensor, spread: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """sum_f hat[i, f] phi_f of the scaled coordinates: coefficients [n, d] -> [n, m]."""
-    features = group.family.evaluate(coordinates(group, y) / spread[:, :, None])
-    closed = hat.new_zeros(len(hat), len(group.family.closed))
-    closed[:, torch.from_numpy(group.family.selected)] = hat
-    return torch.einsum("mf,mfn->nm", closed, features)
+    """sum_f hat[i, f] phi_f of the scaled coordinates: coefficients [d, n] -> [m, n]."""
+    closed = hat.new_zeros(len(hat), 1, len(group.family.closed))
+    closed[:, 0, torch.from_numpy(group.family.selected)] = hat
+    predicted = y.new_empty(len(hat), y.shape[1])
+
+    def use(rows: slice, images: slice, features: torch.Tensor) -> None:
+        predicted[rows, images] = (closed[rows] @ features)[:, 0]
+
+    over_features(group, y, use, spread)
+    return predicted
 
 
 def _fill(sums: list[torch.Tensor], name: str, arrays: dict[str, np.ndarray], path: str | Path) -> None:

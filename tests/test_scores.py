@@ -436,6 +436,11 @@ def test_refuses_what_it_cannot_fit(basis, images):
         ws.WaveletScore(basis, ws.independent(1), ridge=-1)
 
 
+def test_refuses_equations_of_no_image(basis):
+    with pytest.raises(ValueError, match="too few images: 0 summed"):
+        Moments(ws.independent(1).groups(basis)).equations(1.0)
+
+
 def test_refuses_sampled_noise_that_cannot_be(basis, images):
     fitted = ws.WaveletScore(basis, ws.independent(3)).fit(images, noise=ws.SampledNoise([1, 2]))
     with pytest.raises(ValueError, match=r"sigma is 3.0; fitted on sampled noise at \[1.0, 2.0\] only"):

@@ -178,7 +178,7 @@ def local_coupled(degree: int = 3, radius: int = 1, pure_neighbours: bool = Fals
     degree : int, 1 to 6
         Highest total degree D.
     radius : int, 0 to 3
-        Neighbours k + delta with 0 < max |delta| <= radius, wrapped around. Where a subband is so small that two of
+        Neighbours k + delta with 0 < max(abs(delta)) <= radius, wrapped around. Where a subband is so small that two of
         them coincide, each counts once.
     pure_neighbours : bool
         Whether to add what the paper's family leaves out: powers of a neighbour alone, above all the linear ones.

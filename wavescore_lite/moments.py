@@ -106,7 +106,7 @@ def _variance(closed_gram: torch.Tensor, group: Group) -> torch.Tensor:
 
 
 class Moments:
-    """Clean sums sum_n phibar(y_n) phibar(y_n)^T over the closed features of each group (design: exact in the noise).
+    """Clean sums sum_n phibar(y_n) phibar(y_n)^T over the closed features of each group.
 
     Parameters
     ----------
@@ -158,9 +158,11 @@ class Moments:
         Raises
         ------
         ValueError
-            If sigma is not finite and > 0.
+            If sigma is not finite and > 0, or no image was summed yet.
         """
         variance = check_sigma(sigma) ** 2
+        if not self.count:
+            raise ValueError("too few images: 0 summed; expected at least 1 before equations(sigma)")
         if self._expanded is None:
             self._expanded = [self._expand(g, s / self.count) for g, s in zip(self.groups, self.sums, strict=True)]
         return [

@@ -12,8 +12,7 @@ import matplotlib
 import torch
 import typer
 
-from . import WaveletBasis, WaveletScore, Wiener, compare, datasets, error_table, independent, plots
-from .denoisers import MeanImage
+from . import MeanImage, WaveletBasis, WaveletScore, Wiener, compare, datasets, error_table, independent, plots
 from .noise import standard_normal
 from .storage import whole_file
 

@@ -151,16 +151,20 @@ def band_tied(degree: int = 3) -> Coupling:
     grid = np.indices((degree + 1,) * 3).reshape(3, -1).T
     containing = grid[(grid[:, 0] > 0) & (grid.sum(axis=1) <= degree)]
     exponents = np.concatenate([np.zeros((1, 3), int), containing])
-    if degree == 1:  # no room for a second coordinate: the family is the independent one
-        return Coupling("band_tied(degree=1)", independent(1).build)
 
     def build(basis: WaveletBasis) -> list[Group]:
         scaling = np.arange(basis.subbands[0].side ** 2)[:, None]
         triples = [_triple(basis, k) for k in range(1, len(basis.subbands))]
         powers = PolynomialFamily(np.arange(degree + 1)[:, None])
-        return [Group(scaling, powers), Group(np.concatenate(triples), PolynomialFamily(exponents))]
+        return [Group(scaling, powers), _listening(np.concatenate(triples), exponents)]
 
     return Coupling(f"band_tied(degree={degree})", build)
+
+
+def _listening(neighbours: np.ndarray, exponents: np.ndarray) -> Group:
+    """A group that listens only to the neighbours that a feature uses: at degree 1 a product has room for none."""
+    used = exponents.any(axis=0)
+    return Group(neighbours[:, used], PolynomialFamily(exponents[:, used]))
 
 
 def _triple(basis: WaveletBasis, index: int) -> np.ndarray:
@@ -209,10 +213,9 @@ def local_coupled(degree: int = 3, radius: int = 1, pure_neighbours: bool = Fals
         tables: dict[int, list[np.ndarray]] = {}
         for band in basis.subbands:
             table = band.start + _neighbourhood(band.side, radius)
-            table = table if degree > 1 or pure_neighbours else table[:, :1]
             tables.setdefault(table.shape[1], []).append(table)
         return [
-            Group(np.concatenate(same), PolynomialFamily(_pairwise(degree, count, pure_neighbours)))
+            _listening(np.concatenate(same), _pairwise(degree, count, pure_neighbours))
             for count, same in sorted(tables.items())
         ]
 

@@ -1,6 +1,7 @@
 """Images in [0, 1] and their classes: MNIST where it lies or can be fetched, else digits drawn by the package."""
 
 import io
+import math
 import operator
 import os
 import sys
@@ -141,6 +142,36 @@ def where(root: str | Path | None = None) -> list[tuple[str, Path, str]]:
     return [(*chosen, state), *((*place, "not looked at") for place in others)]
 
 
+def pixel_moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """First and second moments of the pixels x, from one pass of float64 sums.
+
+    Parameters
+    ----------
+    images : tensor [n, size, size], float32 or float64
+
+    Returns
+    -------
+    mean : tensor [size * size], float64
+        E[x], the expectation taken over the images.
+    gram : tensor [size * size, size * size], float64
+        E[x x^T], not centred.
+
+    Examples
+    --------
+    >>> mean, gram = pixel_moments(torch.full((5, 8, 8), 0.5))
+    >>> mean[0].item(), gram[0, 1].item()
+    (0.5, 0.25)
+    """
+    images = check_images(images)
+    pixels = images.shape[1] ** 2
+    total, products = torch.zeros(pixels).double(), torch.zeros(pixels, pixels).double()
+    for batch in images.split(_CHUNK):
+        flat = batch.double().flatten(1)
+        total += flat.sum(dim=0)
+        products.addmm_(flat.T, flat)
+    return total / len(images), products / len(images)
+
+
 def statistics(images: torch.Tensor) -> dict[str, float]:
     """Summarise images [n, size, size] by numbers in which two datasets can be compared.
 
@@ -157,20 +188,13 @@ def statistics(images: torch.Tensor) -> dict[str, float]:
     >>> round(statistics(load_images("strokes", size=28, limit=500))["mean"], 1)
     0.1
     """
-    images = check_images(images)
-    count, size = images.shape[:2]
-    total = torch.zeros(size * size, dtype=torch.float64)
-    gram = torch.zeros(size * size, size * size, dtype=torch.float64)
-    for chunk in images.split(_CHUNK):
-        rows = chunk.double().flatten(1)
-        total += rows.sum(dim=0)
-        gram += rows.T @ rows
-    mean = total / count
-    eigenvalues = torch.linalg.eigvalsh(gram / count - torch.outer(mean, mean)).flip(0).clamp(min=0)
+    mean, gram = pixel_moments(images)
+    size = math.isqrt(len(mean))
+    eigenvalues = torch.linalg.eigvalsh(gram - torch.outer(mean, mean)).flip(0).clamp(min=0)
     shares = eigenvalues.cumsum(0) / eigenvalues.sum()
     return {
         "mean": float(mean.mean()),
-        "std": float(gram.diagonal().mean() / count - mean.mean() ** 2) ** 0.5,
+        "std": float(gram.diagonal().mean() - mean.mean() ** 2) ** 0.5,
         "variance": float(eigenvalues.mean()),
         "leading": float(shares[0]),
         **{f"components_{percent}": int((shares < percent / 100).sum()) + 1 for percent in (50, 90, 99)},

@@ -114,7 +114,7 @@ class WaveletScore:
         """
         images = check_images(images, self.basis.size, self.value_range)
         self.moments = Moments(self.groups) if noise is None else SampledMoments(self.groups, self.basis, noise)
-        return self.partial_fit(images)
+        return self._add(images)
 
     def partial_fit(self, images: torch.Tensor) -> WaveletScore:
         """Add clean images to the fit; any split into batches gives the same model.
@@ -124,10 +124,7 @@ class WaveletScore:
         images = check_images(images, self.basis.size, self.value_range)
         if self.moments is None:
             self.moments = Moments(self.groups)
-        for batch in images.split(ANALYSIS_BATCH):
-            self.moments.update(self.basis.analyze(batch.double()))
-        self._solved.clear()
-        return self
+        return self._add(images)
 
     def merge(self, other: WaveletScore) -> WaveletScore:
         """The fit of both models' images together, as a new model.
@@ -259,6 +256,13 @@ class WaveletScore:
         _fill(model.moments.sums, "sums", arrays, path)
         model.moments.count = header["count"]
         return model
+
+    def _add(self, images: torch.Tensor) -> WaveletScore:
+        """Sum over images that were checked."""
+        for batch in images.split(ANALYSIS_BATCH):
+            self.moments.update(self.basis.analyze(batch.double()))
+        self._solved.clear()
+        return self
 
     def _fitted(self) -> Moments | SampledMoments:
         if self.moments is None:

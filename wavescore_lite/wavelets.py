@@ -131,8 +131,9 @@ class WaveletBasis:
         """
         table = np.empty(self.dim, dtype=[("scale", int), ("orientation", "U1"), ("row", int), ("column", int)])
         for band in self.subbands:
-            rows, columns = np.divmod(np.arange(band.side**2), band.side)
-            table[band.slice] = list(zip(*_spread(band), rows, columns, strict=True))
+            part = table[band.slice]
+            part["scale"], part["orientation"] = band.scale, band.orientation
+            part["row"], part["column"] = np.divmod(np.arange(band.side**2), band.side)
         return table
 
     def analyze(self, images: torch.Tensor) -> torch.Tensor:
@@ -248,11 +249,6 @@ def _subbands(size: int, level: int) -> tuple[Subband, ...]:
         quarter = 4**scale
         bands += [Subband(scale, o, k * quarter, 2**scale) for k, o in enumerate("hvd", start=1)]
     return tuple(bands)
-
-
-def _spread(band: Subband) -> tuple[np.ndarray, np.ndarray]:
-    places = band.side**2
-    return np.full(places, band.scale), np.full(places, band.orientation)
 
 
 def _level_matrix(low: np.ndarray, side: int) -> np.ndarray:

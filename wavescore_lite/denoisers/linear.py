@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from ..checks import check_images, check_sigma
+from ..datasets import pixel_moments
 
 BATCH = 8192
 
@@ -54,17 +57,10 @@ class Wiener:
 
     def fit(self, images: torch.Tensor) -> Wiener:
         """Diagonalise the covariance of images [n, size, size], float32 or float64; sums in float64."""
-        images = check_images(images)
-        pixels = images.shape[1] ** 2
-        total, products = torch.zeros(pixels).double(), torch.zeros(pixels, pixels).double()
-        for batch in images.split(BATCH):
-            flat = batch.flatten(1).double()
-            total += flat.sum(0)
-            products.addmm_(flat.T, flat)
-        mean = total / len(images)
-        self.variances, self.directions = torch.linalg.eigh(products / len(images) - torch.outer(mean, mean))
+        mean, gram = pixel_moments(images)
+        self.variances, self.directions = torch.linalg.eigh(gram - torch.outer(mean, mean))
         self.variances.clamp_min_(0)
-        self.mean = mean.reshape(images.shape[1:])
+        self.mean = mean.unflatten(0, (math.isqrt(len(mean)), -1))
         return self
 
     def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:

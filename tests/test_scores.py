@@ -155,7 +155,7 @@ def with_moments(model, raw_moments):
     model.moments = Moments(model.groups)
     size = len(model.groups[0].family.closed)
     hankel = np.arange(size)[:, None] + np.arange(size)
-    model.moments.sums[0].copy_(torch.from_numpy(raw_moments[:, hankel]))
+    model.moments.totals["gram_0"][0].copy_(torch.from_numpy(raw_moments[:, hankel]))
     model.moments.count = 1
     return model
 
@@ -511,18 +511,18 @@ class TestFiles:
         arrays = dict(np.load(path))
         header = str(arrays["header"])
         for old, new, message in (
-            ('"format": 1', '"format": 99', "has format 99"),
+            ('"format": 2', '"format": 99', "has format 99"),
             ('"WaveletScore"', '"Other"', "kind 'Other'"),
         ):
             np.savez(path, **{**arrays, "header": np.array(header.replace(old, new))})
             with pytest.raises(ValueError, match=message):
                 ws.WaveletScore.load(path)
-        np.savez(path, **{**arrays, "sums_0": arrays["sums_0"][:-1]})
-        with pytest.raises(ValueError, match=r"holds shape \[.*\] for sums_0; expected shape \[.*16, 3, 3\]"):
+        np.savez(path, **{**arrays, "gram_0": arrays["gram_0"][:-1]})
+        with pytest.raises(ValueError, match=r"holds shape \[.*\] for gram_0; expected shape \[.*16, 3, 3\]"):
             ws.WaveletScore.load(path)
-        del arrays["sums_1"]
+        del arrays["gram_1"]
         np.savez(path, **arrays)
-        with pytest.raises(ValueError, match="holds nothing for sums_1"):
+        with pytest.raises(ValueError, match="holds nothing for gram_1"):
             ws.WaveletScore.load(path)
 
     def test_refuses_what_numpy_wrote_otherwise(self, tmp_path):

@@ -16,7 +16,7 @@ from .noise import SampledNoise
 from .polynomials import PolynomialFamily
 from .records import Record
 from .sampling import noise_levels, sample
-from .scores import WaveletScore
+from .scores import JointScore, WaveletScore
 from .wavelets import WaveletBasis
 
 __version__ = "0.1.0"
@@ -24,6 +24,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Coupling",
     "Group",
+    "JointScore",
     "MeanImage",
     "Moments",
     "PolynomialFamily",

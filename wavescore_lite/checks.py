@@ -111,3 +111,19 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
     return value
+
+
+def check_device(device: str) -> str:
+    """Return `device` if it is "cpu", or "cuda" where there is a GPU.
+
+    Examples
+    --------
+    >>> check_device("gpu")
+    Traceback (most recent call last):
+    ...
+    ValueError: device is 'gpu'; expected one of 'cpu', 'cuda'
+    """
+    check_choice("device", device, ("cpu", "cuda"))
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("device is 'cuda', but torch finds no GPU; expected 'cpu' here")
+    return device

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from .polynomials import PolynomialFamily, check_degree
 from .wavelets import WaveletBasis
@@ -27,15 +28,36 @@ class Group:
         Coefficient indices; column 0 is the target itself.
     family : PolynomialFamily
         The features, in the Q coordinates that a row of `neighbours` names.
+    ties : int array [m], optional
+        Targets of one label, 0 to K - 1, share one set of parameters. By default each has its own.
     """
 
     neighbours: np.ndarray
     family: PolynomialFamily
+    ties: np.ndarray | None = None
 
     @property
     def targets(self) -> np.ndarray:
         """Indices of the coefficients that the group predicts, int array [m]."""
         return self.neighbours[:, 0]
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters of the group at one noise level."""
+        sets = len(self.neighbours) if self.ties is None else len(np.unique(self.ties))
+        return sets * len(self.family.exponents)
+
+    def pool(self, values: torch.Tensor) -> torch.Tensor:
+        """Mean over the targets that share parameters: [m, ...] -> [K, ...]; without ties the values themselves."""
+        if self.ties is None:
+            return values
+        ties = torch.from_numpy(self.ties)
+        pooled = values.new_zeros(int(ties.max()) + 1, *values.shape[1:]).index_add_(0, ties, values)
+        return pooled / torch.bincount(ties).view(-1, *[1] * (values.ndim - 1))
+
+    def spread_out(self, values: torch.Tensor) -> torch.Tensor:
+        """What each target takes from its set of parameters: [K, ...] -> [m, ...]."""
+        return values if self.ties is None else values[torch.from_numpy(self.ties)]
 
 
 @dataclass(frozen=True)
@@ -91,17 +113,21 @@ class Coupling:
         return groups
 
 
-def independent(degree: int = 3) -> Coupling:
+def independent(degree: int = 3, parent: bool = False, shared: bool = False) -> Coupling:
     """Each coefficient from its own powers 0 to `degree` (eq. 18-19 of the paper).
 
     Parameters
     ----------
     degree : int, 1 to 6
+    parent : bool
+        Whether to add products with the parent, the coefficient one scale up: see `local_coupled`.
+    shared : bool
+        Whether all coefficients of a subband share their parameters: see `local_coupled`.
 
     Returns
     -------
     Coupling
-        degree + 1 features for every coefficient.
+        degree + 1 features for every coefficient, and D (D - 1) / 2 more for one with a parent.
 
     Raises
     ------
@@ -114,14 +140,15 @@ def independent(degree: int = 3) -> Coupling:
     array([0, 1, 2])
     """
     degree = check_degree(degree)
-    powers = np.arange(degree + 1)[:, None]
-    return Coupling(
-        f"independent(degree={degree})",
-        lambda basis: [Group(np.arange(basis.dim)[:, None], PolynomialFamily(powers))],
-    )
+
+    def build(basis: WaveletBasis) -> list[Group]:
+        tables = [_neighbours(basis, k, 0, parent) for k in range(len(basis.subbands))]
+        return _grouped(tables, lambda width: _pairwise(degree, width, False), shared)
+
+    return Coupling(_name("independent", degree=degree, parent=parent, shared=shared), build)
 
 
-def band_tied(degree: int = 3) -> Coupling:
+def band_tied(degree: int = 3, parent: bool = False, shared: bool = False) -> Coupling:
     """Each detail with the two other orientations at its scale and place (eq. 22 of the paper).
 
     Every feature but the constant contains the target itself; scaling atoms are independent.
@@ -130,11 +157,15 @@ def band_tied(degree: int = 3) -> Coupling:
     ----------
     degree : int, 1 to 6
         Highest total degree D.
+    parent : bool
+        Whether a detail listens to its parent too, the coefficient one scale up: see `local_coupled`.
+    shared : bool
+        Whether all coefficients of a subband share their parameters: see `local_coupled`.
 
     Returns
     -------
     Coupling
-        1 + (D + 2 choose 3) features for a detail, D + 1 for a scaling atom.
+        1 + (D + 2 choose 3) features for a detail, 1 + (D + 3 choose 4) with its parent, D + 1 for a scaling atom.
 
     Raises
     ------
@@ -148,33 +179,17 @@ def band_tied(degree: int = 3) -> Coupling:
     [[0, 0, 0], [1, 0, 0], [1, 0, 1], [1, 1, 0], [2, 0, 0]]
     """
     degree = check_degree(degree)
-    grid = np.indices((degree + 1,) * 3).reshape(3, -1).T
-    containing = grid[(grid[:, 0] > 0) & (grid.sum(axis=1) <= degree)]
-    exponents = np.concatenate([np.zeros((1, 3), int), containing])
 
     def build(basis: WaveletBasis) -> list[Group]:
-        scaling = np.arange(basis.subbands[0].side ** 2)[:, None]
-        triples = [_triple(basis, k) for k in range(1, len(basis.subbands))]
-        powers = PolynomialFamily(np.arange(degree + 1)[:, None])
-        return [Group(scaling, powers), _listening(np.concatenate(triples), exponents)]
+        tables = [_neighbours(basis, k, 0, parent, tied=True) for k in range(len(basis.subbands))]
+        return _grouped(tables, lambda width: _containing_target(degree, width), shared)
 
-    return Coupling(f"band_tied(degree={degree})", build)
+    return Coupling(_name("band_tied", degree=degree, parent=parent, shared=shared), build)
 
 
-def _listening(neighbours: np.ndarray, exponents: np.ndarray) -> Group:
-    """A group that listens only to the neighbours that a feature uses: at degree 1 a product has room for none."""
-    used = exponents.any(axis=0)
-    return Group(neighbours[:, used], PolynomialFamily(exponents[:, used]))
-
-
-def _triple(basis: WaveletBasis, index: int) -> np.ndarray:
-    """Neighbours [places, 3] in subband `index`: its own coefficients, then the other orientations at their place."""
-    own = basis.subbands[index]
-    others = [b for b in basis.subbands[1:] if b.scale == own.scale and b.orientation != own.orientation]
-    return np.stack([np.arange(basis.dim)[band.slice] for band in (own, *others)], axis=1)
-
-
-def local_coupled(degree: int = 3, radius: int = 1, pure_neighbours: bool = False) -> Coupling:
+def local_coupled(
+    degree: int = 3, radius: int = 1, pure_neighbours: bool = False, parent: bool = False, shared: bool = False
+) -> Coupling:
     """Each coefficient with its neighbours in the same subband, in pairs (section 2.2.3 of the paper).
 
     Parameters
@@ -186,6 +201,11 @@ def local_coupled(degree: int = 3, radius: int = 1, pure_neighbours: bool = Fals
         them coincide, each counts once.
     pure_neighbours : bool
         Whether to add what the paper's family leaves out: powers of a neighbour alone, above all the linear ones.
+    parent : bool
+        Whether a detail's parent counts as one neighbour more. It is the coefficient of the same orientation one scale
+        up, at half the place; for the coarsest details the scaling coefficient at their place.
+    shared : bool
+        Whether all coefficients of a subband share their parameters, as in a convolution. Their sums are pooled.
 
     Returns
     -------
@@ -210,16 +230,44 @@ def local_coupled(degree: int = 3, radius: int = 1, pure_neighbours: bool = Fals
         raise ValueError(f"radius is {radius!r}; expected an integer from 0 to {LARGEST_RADIUS}")
 
     def build(basis: WaveletBasis) -> list[Group]:
-        tables: dict[int, list[np.ndarray]] = {}
-        for band in basis.subbands:
-            table = band.start + _neighbourhood(band.side, radius)
-            tables.setdefault(table.shape[1], []).append(table)
-        return [
-            _listening(np.concatenate(same), _pairwise(degree, count, pure_neighbours))
-            for count, same in sorted(tables.items())
-        ]
+        tables = [_neighbours(basis, k, radius, parent) for k in range(len(basis.subbands))]
+        return _grouped(tables, lambda width: _pairwise(degree, width, pure_neighbours), shared)
 
-    return Coupling(f"local_coupled(degree={degree}, radius={radius}, pure_neighbours={pure_neighbours})", build)
+    options = {"pure_neighbours": pure_neighbours, "parent": parent, "shared": shared}
+    return Coupling(_name("local_coupled", degree=degree, radius=radius, **options), build)
+
+
+def _name(family: str, **options: int | bool) -> str:
+    """How the coupling is written; options that are off are left out."""
+    given = ", ".join(f"{name}={value}" for name, value in options.items() if value is not False)
+    return f"{family}({given})"
+
+
+def _grouped(tables: list[np.ndarray], exponents: Callable[[int], np.ndarray], shared: bool) -> list[Group]:
+    """Groups of all subbands that have equally many neighbours; `tables` holds [places, Q] for each subband."""
+    groups = []
+    for width in sorted({table.shape[1] for table in tables}):
+        same = [table for table in tables if table.shape[1] == width]
+        features = exponents(width)
+        used = features.any(axis=0)  # at degree 1 a product has room for no neighbour
+        ties = np.repeat(np.arange(len(same)), [len(table) for table in same]) if shared else None
+        groups.append(Group(np.concatenate(same)[:, used], PolynomialFamily(features[:, used]), ties))
+    return groups
+
+
+def _neighbours(basis: WaveletBasis, index: int, radius: int, parent: bool, tied: bool = False) -> np.ndarray:
+    """Coefficients [places, Q] that those of subband `index` listen to: itself first, the parent last."""
+    own = basis.subbands[index]
+    columns = [own.start + _neighbourhood(own.side, radius)]
+    if index and tied:
+        others = [b for b in basis.subbands[1:] if b.scale == own.scale and b is not own]
+        columns += [np.arange(basis.dim)[band.slice, None] for band in others]
+    if index and parent:
+        above = basis.subbands[max(index - 3, 0)]
+        step = 1 if above.orientation == "a" else 2
+        rows, places = np.divmod(np.arange(own.side**2)[:, None], own.side)
+        columns.append(above.start + rows // step * above.side + places // step)
+    return np.concatenate(columns, axis=1)
 
 
 def _neighbourhood(side: int, radius: int) -> np.ndarray:
@@ -238,3 +286,10 @@ def _pairwise(degree: int, coordinates: int, pure_neighbours: bool) -> np.ndarra
             for other in range(1, degree - own + 1):
                 rows.append([own if k == 0 else other * (k == q) for k in range(coordinates)])
     return np.array(rows)
+
+
+def _containing_target(degree: int, coordinates: int) -> np.ndarray:
+    """Exponents [F, Q]: the constant, and all monomials of total degree <= D that contain the target."""
+    grid = np.indices((degree + 1,) * coordinates).reshape(coordinates, -1).T
+    containing = grid[(grid[:, 0] > 0) & (grid.sum(axis=1) <= degree)]
+    return np.concatenate([np.zeros((1, coordinates), int), containing])

@@ -1,15 +1,17 @@
 """Mergeable float64 sums over images, and the normal equations that they give at a noise level.
 
-`Moments` sums products of *clean* features once and integrates the noise out afterwards, at any sigma.
-`SampledMoments` sums products of features of noisy copies, at the sigmas it was told: the paper's protocol.
-Both answer `equations(sigma)`; a fit asks for nothing else.
+Noise-exact moments sum products of *clean* features once and integrate the noise out afterwards, at any sigma.
+Sampled ones sum products of features of noisy copies, at the sigmas they were told: the paper's protocol. Either way
+a fit asks for nothing but `equations(sigma)`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,32 +20,286 @@ from .checks import check_sigma
 from .couplings import Group
 from .noise import FITTING, SampledNoise, standard_normal
 from .parallel import over_blocks
+from .polynomials import PolynomialFamily
 from .wavelets import WaveletBasis
 
 IMAGES = 1024  # in a block: long rows for the products
-FEATURE_BYTES = 2**22  # features of a block of targets and images: what stays near a core's cache
+FEATURE_BYTES = {"cpu": 2**22, "cuda": 2**28}  # features of a block: what stays near a core's cache, or fills a GPU
+NOISE_BATCH = 4096  # images whose noise is drawn at a time
 
 
 @dataclass(frozen=True)
 class Equations:
-    """Normal equations of one group at one noise level, in raw monomials; expectations, float64.
+    """Normal equations at one noise level; expectations, float64.
+
+    For a group of targets each field has a leading axis [K], one system for each set of parameters; the joint fit has
+    one system for all targets. Features are monomials y^e, or Hermite polynomials s^e He_e(y / s) with s the spread.
 
     Attributes
     ----------
-    gram : tensor [m, F, F]
+    gram : tensor [..., F, F]
         Sigma = E[phi phi^T] of the noisy features (eq. 8).
-    image : tensor [m, F]
+    image : tensor [..., F]; joint [F, d]
         E[phi y_0], the right-hand side of the denoising target.
-    score : tensor [m, F]
+    score : tensor [..., F]; joint [F, d]
         -E[d phi / d y], the right-hand side of the score target by Stein's identity (eq. 15).
-    spread : tensor [m, Q]
-        Standard deviation of each noisy coordinate.
+    spread : tensor [..., Q]; joint [d]
+        Standard deviation s of each noisy coordinate.
     """
 
     gram: torch.Tensor
     image: torch.Tensor
     score: torch.Tensor
     spread: torch.Tensor
+
+
+class Sums(ABC):
+    """Named float64 totals over images, and how they grow, merge and are stored.
+
+    Parameters
+    ----------
+    basis : WaveletBasis, optional
+        Where noise that is drawn in pixels is analysed; needed with `noise` only.
+    noise : SampledNoise, optional
+        Sum over noisy copies. By default sums are clean, and the noise is integrated out later.
+    device : str
+        Where the totals live and grow: "cpu" or "cuda".
+
+    Attributes
+    ----------
+    count : int
+        Images summed so far.
+    seen : int
+        Images shown so far, some of which another one sums: noise goes by their index.
+    totals : dict of tensor [levels, ...]
+        One level for each sigma of `noise`, or one in all. They are additive: they merge, stream and distribute.
+    """
+
+    def __init__(self, basis: WaveletBasis | None, noise: SampledNoise | None, device: str) -> None:
+        self.basis, self.noise, self.device = basis, noise, device
+        self.count = self.seen = 0
+        self.totals: dict[str, torch.Tensor] = {}
+
+    @property
+    def levels(self) -> int:
+        """How many sets of totals there are."""
+        return 1 if self.noise is None else len(self.noise.sigmas)
+
+    @abstractmethod
+    def _sum(self, level: int, clean: torch.Tensor, noisy: torch.Tensor) -> None:
+        """Add images at one level, given as clean and noisy coefficients [n, d]."""
+
+    @abstractmethod
+    def empty(self) -> Sums:
+        """New sums of the same kind over no image."""
+
+    def update(self, coefficients: torch.Tensor, rows: torch.Tensor | None = None) -> None:
+        """Add images, given as their clean coefficients [n, d]; `rows`, a mask [n], leaves some of them out."""
+        coefficients = coefficients.to(self.device, torch.float64)
+        rows = torch.ones(len(coefficients), dtype=torch.bool) if rows is None else rows
+        for level, clean, noisy in self._copies(coefficients, rows):
+            self._sum(level, clean, noisy)
+        self.count += int(rows.sum())
+        self.seen += len(coefficients)
+
+    def _copies(
+        self, coefficients: torch.Tensor, rows: torch.Tensor
+    ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
+        """Level, clean and noisy coefficients of the rows to be summed; without sampled noise the clean ones twice."""
+        if self.noise is None:
+            clean = coefficients if rows.all() else coefficients[rows]
+            yield 0, clean, clean
+            return
+        shape, seed = (self.basis.size, self.basis.size), self.noise.seed
+        for draw in range(self.noise.draws):
+            for start in range(0, len(coefficients), NOISE_BATCH):
+                kept = rows[start : start + NOISE_BATCH]
+                first = self.noise.first + self.seen + start
+                pixels = standard_normal(first, len(kept), shape, seed, stream=FITTING, draw=draw)[kept]
+                if not len(pixels):
+                    continue
+                normal = self.basis.analyze(pixels.to(self.device).double())
+                clean = coefficients[start : start + NOISE_BATCH][kept]
+                for level, sigma in enumerate(self.noise.sigmas):
+                    yield level, clean, clean + sigma * normal
+
+    def plus(self, other: Sums) -> Sums:
+        """Sums over the images of both, as new sums."""
+        merged = self.empty()
+        merged.count, merged.seen = self.count + other.count, self.seen + other.seen
+        merged.totals = {name: total + other.totals[name] for name, total in self.totals.items()}
+        return merged
+
+    def merge(self, other: Sums) -> Sums:
+        """Sums over the images of both; with sampled noise the image indices must follow on one another.
+
+        Raises
+        ------
+        ValueError
+            If the noise differs in more than `first`, or some noise would be used twice.
+        """
+        if self.noise is None and other.noise is None:
+            return self.plus(other)
+        if self.noise is None or other.noise is None:
+            raise ValueError("cannot merge a fit on sampled noise with one that integrates the noise out")
+        before, after = sorted((self, other), key=lambda sums: sums.noise.first)
+        if replace(after.noise, first=0) != replace(before.noise, first=0):
+            raise ValueError(f"cannot merge fits on {before.noise} and {after.noise}; expected the same noise")
+        follows = before.noise.first + before.seen
+        if after.noise.first != follows:
+            raise ValueError(
+                f"cannot merge: the second fit's noise starts at image {after.noise.first}; expected "
+                f"SampledNoise(first={follows}), where the first fit ends"
+            )
+        return before.plus(after)
+
+    def restore(self, arrays: dict[str, np.ndarray], count: int, seen: int, path: str | Path) -> None:
+        """Take over stored totals; refuse what is missing or of another shape."""
+        for name, total in self.totals.items():
+            stored = arrays.get(name)
+            if stored is None or stored.shape != tuple(total.shape):
+                given = "nothing" if stored is None else f"shape {list(stored.shape)}"
+                raise ValueError(f"{path} holds {given} for {name}; expected shape {list(total.shape)}")
+            total.copy_(torch.from_numpy(stored))
+        self.count, self.seen = count, seen
+
+    def level_of(self, sigma: float) -> tuple[int, float, int]:
+        """Which totals serve sigma, the variance still to be integrated, and by how much to divide.
+
+        Raises
+        ------
+        ValueError
+            If sigma is not finite and > 0, was not fitted, or no image was summed yet.
+        """
+        sigma = check_sigma(sigma)
+        if not self.count:
+            raise ValueError("too few images: 0 summed; expected at least 1 before equations(sigma)")
+        if self.noise is None:
+            return 0, sigma**2, self.count
+        if sigma not in self.noise.sigmas:
+            raise ValueError(f"sigma is {sigma}; fitted on sampled noise at {list(self.noise.sigmas)} only")
+        return self.noise.sigmas.index(sigma), 0.0, self.count * self.noise.draws
+
+    def check_samples(self, samples: int, features: int) -> None:
+        """Refuse sampled equations of fewer noisy images than features."""
+        if self.noise is not None and samples < features:
+            raise ValueError(f"too few images: {samples} noisy copies for {features} features; expected at least that")
+
+
+class Moments(Sums):
+    """Sums sum_n phibar(y_n) phibar(y_n)^T over the closed features of each group, one matrix for each coefficient.
+
+    Parameters
+    ----------
+    groups : list of Group
+        What a coupling lays over a basis.
+    basis, noise, device
+        See `Sums`; by default the noise is integrated out, on the CPU.
+
+    Examples
+    --------
+    >>> from wavescore_lite import WaveletBasis, independent
+    >>> moments = Moments(independent(2).groups(WaveletBasis(8)))
+    >>> moments.update(torch.ones(10, 64, dtype=torch.float64))
+    >>> moments.equations(2.0)[0].gram[0]  # of 1, y, y^2 with y = 1 + 2 z
+    tensor([[ 1.,  1.,  5.],
+            [ 1.,  5., 13.],
+            [ 5., 13., 73.]], dtype=torch.float64)
+    """
+
+    def __init__(
+        self,
+        groups: list[Group],
+        basis: WaveletBasis | None = None,
+        noise: SampledNoise | None = None,
+        device: str = "cpu",
+    ) -> None:
+        super().__init__(basis, noise, device)
+        self.groups = groups
+        for k, group in enumerate(groups):
+            closed = len(group.family.closed)
+            shape = self.levels, len(group.targets), closed
+            self.totals[f"gram_{k}"] = torch.zeros(*shape, closed, dtype=torch.float64, device=device)
+            if noise is not None:
+                self.totals[f"image_{k}"] = torch.zeros(*shape, dtype=torch.float64, device=device)
+
+    def empty(self) -> Moments:
+        """New moments of the same groups and noise over no image."""
+        return Moments(self.groups, self.basis, self.noise, self.device)
+
+    def _sum(self, level: int, clean: torch.Tensor, noisy: torch.Tensor) -> None:
+        by_coefficient = noisy.T.contiguous()
+        for k, group in enumerate(self.groups):
+            gram = self.totals[f"gram_{k}"][level]
+            if self.noise is None:
+                over_features(group, by_coefficient, partial(_add_products, gram))
+            else:
+                targets = clean.T[torch.from_numpy(group.targets)]
+                image = self.totals[f"image_{k}"][level]
+                over_features(group, by_coefficient, partial(_add_pairs, gram, image, targets))
+
+    def equations(self, sigma: float, polynomials: str = "monomial", closed: bool = False) -> list[Equations]:
+        """Normal equations of each group at noise level sigma (pixel units).
+
+        Parameters
+        ----------
+        sigma : float > 0
+            Any, if the noise is integrated out; else one that was fitted.
+        polynomials : str
+            "monomial" or "hermite".
+        closed : bool
+            Whether to take all closed monomials for features.
+
+        Raises
+        ------
+        ValueError
+            If sigma is not finite and > 0, was not fitted, or there are too few images.
+        """
+        level, variance, samples = self.level_of(sigma)
+        out = []
+        for k, group in enumerate(self.groups):
+            self.check_samples(samples, len(group.family.exponents))
+            gram = group.pool(self.totals[f"gram_{k}"][level].cpu()) / samples
+            if self.noise is None:
+                image = gram[:, :, group.family.linear[0]]
+            else:
+                image = group.pool(self.totals[f"image_{k}"][level].cpu()) / samples
+            family = group.family.closure if closed else group.family
+            out.append(normal_equations(family, gram, image, variance, polynomials))
+        return out
+
+
+def normal_equations(
+    family: PolynomialFamily, gram: torch.Tensor, image: torch.Tensor, variance: float, polynomials: str
+) -> Equations:
+    """Integrate noise of a variance out of expectations over the closed monomials.
+
+    Parameters
+    ----------
+    family : PolynomialFamily
+    gram : tensor [K, C, C]
+        E[phibar phibar^T] of closed monomials, the constant first.
+    image : tensor [K, C]
+        E[phibar y_0].
+    variance : float
+        sigma^2 of the noise that the monomials do not hold yet; 0 for monomials of noisy copies.
+    polynomials : str
+        "monomial" or "hermite". s^e He_e(y / s) is the monomial y^e after `heat` with variance -s^2, which leaves
+        minus the clean variance once the noise is integrated out.
+    """
+    mean = gram[:, 0, family.linear]
+    total = (gram[:, family.linear, family.linear] - mean**2).clamp_min(0) + variance
+    heat = family.heat(variance - total if polynomials == "hermite" else torch.full_like(total[0], variance))
+    integrated = heat @ gram @ heat.mT
+    rows = torch.from_numpy(family.selected)
+    flat = integrated.flatten(1).T.numpy()
+    noisy = sum(variance**j * (noise_map @ flat) for j, noise_map in enumerate(family.noise_maps))
+    return Equations(
+        gram=torch.from_numpy(noisy.T.copy()).unflatten(1, (len(rows), len(rows))),
+        image=(heat @ image[..., None])[:, rows, 0],
+        score=-(family.slope @ heat @ gram[:, :, :1])[:, rows, 0],
+        spread=total.sqrt(),
+    )
 
 
 def over_features(
@@ -65,7 +321,7 @@ def over_features(
     spread : tensor [m, Q], optional
         What the coordinates are divided by first.
     """
-    neighbours = torch.from_numpy(group.neighbours)
+    neighbours = torch.from_numpy(group.neighbours).to(coefficients.device)
     images = min(IMAGES, coefficients.shape[1])
     per_target = len(group.family.closed) * images * coefficients.element_size()
 
@@ -80,7 +336,7 @@ def over_features(
 
         return work
 
-    over_blocks(worker, len(neighbours), max(1, FEATURE_BYTES // per_target))
+    over_blocks(worker, len(neighbours), max(1, FEATURE_BYTES[coefficients.device.type] // per_target))
 
 
 def _add_products(total: torch.Tensor, rows: slice, images: slice, features: torch.Tensor) -> None:
@@ -97,193 +353,6 @@ def _add_pairs(
 ) -> None:
     _add_products(total, rows, images, features)
     image_total[rows] += (features @ targets[rows, images, None])[..., 0]
-
-
-def _variance(closed_gram: torch.Tensor, group: Group) -> torch.Tensor:
-    """Variance [m, Q] of the coordinates, from a Gram of closed features whose row 0 is the constant."""
-    linear = group.family.linear
-    return (closed_gram[:, linear, linear] - closed_gram[:, 0, linear] ** 2).clamp_min(0)
-
-
-class Moments:
-    """Clean sums sum_n phibar(y_n) phibar(y_n)^T over the closed features of each group.
-
-    Parameters
-    ----------
-    groups : list of Group
-        What a coupling lays over a basis.
-
-    Attributes
-    ----------
-    count : int
-        Images summed so far.
-    sums : list of tensor [m, C, C], float64
-        One for each group. They are additive: they merge, stream and distribute.
-
-    Examples
-    --------
-    >>> from wavescore_lite import WaveletBasis, independent
-    >>> moments = Moments(independent(2).groups(WaveletBasis(8)))
-    >>> moments.update(torch.ones(10, 64, dtype=torch.float64))
-    >>> moments.equations(2.0)[0].gram[0]  # of 1, y, y^2 with y = 1 + 2 z
-    tensor([[ 1.,  1.,  5.],
-            [ 1.,  5., 13.],
-            [ 5., 13., 73.]], dtype=torch.float64)
-    """
-
-    def __init__(self, groups: list[Group]) -> None:
-        self.groups = groups
-        self.count = 0
-        self.sums = [_empty(group, len(group.family.closed)) for group in groups]
-        self._expanded: list[list[torch.Tensor]] | None = None
-
-    def update(self, coefficients: torch.Tensor) -> None:
-        """Add images, given as their clean coefficients [n, d]."""
-        by_coefficient = coefficients.double().T.contiguous()
-        for group, total in zip(self.groups, self.sums, strict=True):
-            over_features(group, by_coefficient, partial(_add_products, total))
-        self.count += len(coefficients)
-        self._expanded = None
-
-    def merge(self, other: Moments) -> Moments:
-        """Sums over the images of both, as new moments."""
-        merged = Moments(self.groups)
-        merged.count = self.count + other.count
-        merged.sums = [a + b for a, b in zip(self.sums, other.sums, strict=True)]
-        return merged
-
-    def equations(self, sigma: float) -> list[Equations]:
-        """Normal equations of each group at noise level sigma (pixel units), with the noise integrated out.
-
-        Raises
-        ------
-        ValueError
-            If sigma is not finite and > 0, or no image was summed yet.
-        """
-        variance = check_sigma(sigma) ** 2
-        if not self.count:
-            raise ValueError("too few images: 0 summed; expected at least 1 before equations(sigma)")
-        if self._expanded is None:
-            self._expanded = [self._expand(g, s / self.count) for g, s in zip(self.groups, self.sums, strict=True)]
-        return [
-            Equations(*(_horner(series, variance) for series in expanded[:3]), (expanded[3] + variance).sqrt())
-            for expanded in self._expanded
-        ]
-
-    def _expand(self, group: Group, clean: torch.Tensor) -> tuple:
-        """Coefficients of the powers of sigma^2 of gram, image and score, and the clean variance."""
-        family, (targets, size, _) = group.family, clean.shape
-        features = len(family.exponents)
-        flat = clean.reshape(targets, size**2).T.numpy()
-        gram = [torch.from_numpy((m @ flat).T.reshape(targets, features, features)) for m in family.gram_maps]
-        image = [clean[:, :, family.linear[0]] @ torch.from_numpy(m).T for m in family.value_maps]
-        score = [-clean[:, :, 0] @ torch.from_numpy(m).T for m in family.slope_maps]
-        return gram, image, score, _variance(clean, group)
-
-
-class SampledMoments:
-    """Sums over noisy copies of the images at given sigmas: section 3 of the paper, with one draw or several.
-
-    Parameters
-    ----------
-    groups : list of Group
-    basis : WaveletBasis
-        The noise is drawn in pixels and analysed, so that every basis and coupling sees the same.
-    noise : SampledNoise
-    """
-
-    def __init__(self, groups: list[Group], basis: WaveletBasis, noise: SampledNoise) -> None:
-        self.groups, self.basis, self.noise = groups, basis, noise
-        self.count = 0
-        levels = len(noise.sigmas)
-        self.sums = [torch.stack([_empty(g, len(g.family.closed))] * levels) for g in groups]
-        self.image_sums = [torch.stack([_empty(g, 1)[..., 0]] * levels) for g in groups]
-
-    def update(self, coefficients: torch.Tensor) -> None:
-        """Add images, given as their clean coefficients [n, d]."""
-        coefficients = coefficients.double()
-        shape = (self.basis.size, self.basis.size)
-        for draw in range(self.noise.draws):
-            first = self.noise.first + self.count
-            for start in range(0, len(coefficients), 4096):
-                clean = coefficients[start : start + 4096]
-                pixels = standard_normal(first + start, len(clean), shape, self.noise.seed, stream=FITTING, draw=draw)
-                self._add(clean.T.contiguous(), self.basis.analyze(pixels.double()).T.contiguous())
-        self.count += len(coefficients)
-
-    def _add(self, clean: torch.Tensor, normal: torch.Tensor) -> None:
-        """Add noisy copies of images, given as clean coefficients and standard normal noise, both [d, n]."""
-        for level, sigma in enumerate(self.noise.sigmas):
-            noisy = clean + sigma * normal
-            for group, totals, image_totals in zip(self.groups, self.sums, self.image_sums, strict=True):
-                targets = clean[torch.from_numpy(group.targets)]
-                over_features(group, noisy, partial(_add_pairs, totals[level], image_totals[level], targets))
-
-    def merge(self, other: SampledMoments) -> SampledMoments:
-        """Sums over the images of both; their image indices must follow on one another, so no noise is used twice.
-
-        Raises
-        ------
-        ValueError
-            If the noise differs in more than `first`, or the index ranges do not follow on one another.
-        """
-        before, after = sorted((self, other), key=lambda moments: moments.noise.first)
-        if replace(after.noise, first=0) != replace(before.noise, first=0):
-            raise ValueError(f"cannot merge fits on {before.noise} and {after.noise}; expected the same noise")
-        follows = before.noise.first + before.count
-        if after.noise.first != follows:
-            raise ValueError(
-                f"cannot merge: the second fit's noise starts at image {after.noise.first}; expected "
-                f"SampledNoise(first={follows}), where the first fit ends"
-            )
-        merged = SampledMoments(self.groups, self.basis, before.noise)
-        merged.count = before.count + after.count
-        merged.sums = [a + b for a, b in zip(before.sums, after.sums, strict=True)]
-        merged.image_sums = [a + b for a, b in zip(before.image_sums, after.image_sums, strict=True)]
-        return merged
-
-    def equations(self, sigma: float) -> list[Equations]:
-        """Normal equations of each group at one of the fitted noise levels.
-
-        Raises
-        ------
-        ValueError
-            If sigma was not fitted, or there are fewer noisy images than features.
-        """
-        if check_sigma(sigma) not in self.noise.sigmas:
-            raise ValueError(f"sigma is {sigma}; fitted on sampled noise at {list(self.noise.sigmas)} only")
-        level, samples = self.noise.sigmas.index(float(sigma)), self.count * self.noise.draws
-        return [
-            self._group_equations(group, total[level] / samples, image[level] / samples, samples)
-            for group, total, image in zip(self.groups, self.sums, self.image_sums, strict=True)
-        ]
-
-    def _group_equations(self, group: Group, closed_gram: torch.Tensor, image: torch.Tensor, samples: int) -> Equations:
-        family = group.family
-        if samples < len(family.exponents):
-            raise ValueError(
-                f"too few images: {samples} noisy copies for {len(family.exponents)} features; expected at least that"
-            )
-        own_slope = torch.from_numpy(family.slope_maps[0])
-        rows = torch.from_numpy(family.selected)
-        return Equations(
-            gram=closed_gram[:, rows[:, None], rows],
-            image=image[:, rows],
-            score=-closed_gram[:, :, 0] @ own_slope.T,
-            spread=_variance(closed_gram, group).sqrt(),
-        )
-
-
-def _empty(group: Group, columns: int) -> torch.Tensor:
-    return torch.zeros(len(group.targets), len(group.family.closed), columns, dtype=torch.float64)
-
-
-def _horner(coefficients: list[torch.Tensor], x: float) -> torch.Tensor:
-    """The polynomial sum_j coefficients[j] x^j."""
-    value = torch.zeros_like(coefficients[0])
-    for coefficient in reversed(coefficients):
-        value = value * x + coefficient
-    return value
 
 
 def exponent_powers(spread: torch.Tensor, exponents: np.ndarray) -> torch.Tensor:

@@ -156,38 +156,56 @@ class PolynomialFamily:
         return matrix
 
     @cached_property
-    def heat(self) -> list[np.ndarray]:
-        """Matrices [C, C] with S = exp(sigma^2 Laplacian / 2) = sum_k sigma^(2k) heat[k] on the closure."""
-        laplacian = sum(self.derivative(tuple(2 * row)) for row in np.eye(self.closed.shape[1], dtype=int))
-        terms = [np.eye(len(self.closed))]
-        while terms[-1].any():
-            terms.append(terms[-1] @ laplacian / (2 * len(terms)))
-        return terms[:-1]
+    def closure(self) -> PolynomialFamily:
+        """The family of all closed monomials."""
+        return PolynomialFamily(self.closed)
 
     @cached_property
-    def gram_maps(self) -> list[scipy.sparse.csr_matrix]:
-        """Sparse maps [F*F, C*C], one for each power of sigma^2: clean Gram of the closure -> noisy Gram.
+    def _heat_terms(self) -> tuple[np.ndarray, torch.Tensor]:
+        """Orders k [T, Q] with y^(2k) in the closure, and D^(2k) / (2^|k| k!) [T, C, C]."""
+        orders = self.closed[(self.closed % 2 == 0).all(axis=1)] // 2
+        weights = [np.prod([2**k * factorial(k) for k in order]) for order in orders.tolist()]
+        slopes = [self.derivative(tuple(2 * order)) / w for order, w in zip(orders, weights, strict=True)]
+        return orders, torch.from_numpy(np.stack(slopes))
 
-        vec(G(sigma)) = sum_j sigma^(2j) gram_maps[j] vec(G_0).
+    def heat(self, variance: torch.Tensor) -> torch.Tensor:
+        """The operator exp(sum_q variance_q (d/dy_q)^2 / 2) on the closure.
+
+        A variance > 0 integrates a polynomial over Gaussian noise; -1 turns monomials into Hermite polynomials.
+
+        Parameters
+        ----------
+        variance : tensor [..., Q], float64
+
+        Returns
+        -------
+        tensor [..., C, C]
+            Row f holds the coefficients of what monomial f becomes.
+
+        Examples
+        --------
+        >>> cubic = PolynomialFamily(np.array([[3]]))
+        >>> cubic.heat(-torch.ones(1, dtype=torch.float64))[3]  # He_3(y) = y^3 - 3 y
+        tensor([ 0., -3.,  0.,  1.], dtype=torch.float64)
         """
-        size = len(self.exponents) ** 2, len(self.closed) ** 2
-        maps = [scipy.sparse.csr_matrix(size) for _ in range(self.degree + 1)]
+        orders, slopes = self._heat_terms
+        weights = (variance[..., None, :] ** torch.from_numpy(orders)).prod(dim=-1)
+        return (weights @ slopes.flatten(1)).unflatten(-1, slopes.shape[1:])
+
+    @cached_property
+    def noise_maps(self) -> list[scipy.sparse.csr_matrix]:
+        """Sparse maps [F*F, C*C], one for each power of sigma^2: sum over |alpha| = j of D^alpha x D^alpha / alpha!.
+
+        With M = S G_0 S^T the clean Gram of the closure after `heat`, vec(G(sigma)) = sum_j sigma^(2j) maps[j] vec(M).
+        """
+        maps = [scipy.sparse.csr_matrix((len(self.exponents) ** 2, len(self.closed) ** 2))] * (self.degree + 1)
         for alpha in self.closed.tolist():
+            slope = scipy.sparse.csr_matrix(self.derivative(tuple(alpha))[self.selected])
             weight = 1 / np.prod([factorial(a) for a in alpha])
-            slope = self.derivative(tuple(alpha))
-            terms = [scipy.sparse.csr_matrix((s @ slope)[self.selected]) for s in self.heat]
-            for (j, left), (k, right) in product(enumerate(terms), repeat=2):
-                if left.nnz and right.nnz:
-                    maps[sum(alpha) + j + k] += weight * scipy.sparse.kron(left, right, format="csr")
+            maps[sum(alpha)] = maps[sum(alpha)] + weight * scipy.sparse.kron(slope, slope, format="csr")
         return maps
 
     @cached_property
-    def value_maps(self) -> list[np.ndarray]:
-        """Matrices [F, C], one for each power of sigma^2: E_z[phi(y_0 + sigma z)] from the closure at y_0."""
-        return [term[self.selected] for term in self.heat]
-
-    @cached_property
-    def slope_maps(self) -> list[np.ndarray]:
-        """Matrices [F, C] for the derivative by the target: E_z[d phi / d y_0 (y_0 + sigma z)]."""
-        own = self.derivative((1,) + (0,) * (self.closed.shape[1] - 1))
-        return [(term @ own)[self.selected] for term in self.heat]
+    def slope(self) -> torch.Tensor:
+        """The derivative by the target, d / d y_0, on the closure: tensor [C, C]."""
+        return torch.from_numpy(self.derivative((1,) + (0,) * (self.closed.shape[1] - 1)))

@@ -1,58 +1,64 @@
-"""The estimator: each wavelet coefficient of the score from its own features (eq. 15-16 of the paper)."""
+"""The estimators: each wavelet coefficient from its own features (eq. 15-16 of the paper), or all from all (eq. 23)."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
+import psutil
 import torch
 
-from . import storage
-from .checks import check_choice, check_images, check_ridge, check_sigma
-from .couplings import Coupling, Group
-from .moments import Equations, Moments, SampledMoments, exponent_powers, over_features
+from .couplings import Group, band_tied, independent, local_coupled
+from .estimator import Estimator
+from .joint import ImageFeatures, JointMoments, solve_in_place
+from .moments import IMAGES, Equations, Moments, exponent_powers, over_features
 from .noise import SampledNoise
-from .polynomials import PolynomialFamily
-from .wavelets import WaveletBasis
 
-KIND = "WaveletScore"
-TARGETS = ("denoise", "score")
-POLYNOMIALS = ("monomial",)
-ANALYSIS_BATCH = 8192  # images analysed at a time, which bounds the memory of a fit
+SMALLER = [local_coupled(3, 1), local_coupled(2, 1), band_tied(3), band_tied(2), independent(3), independent(2)]
 
 
-class WaveletScore:
+class Solution(NamedTuple):
+    """Parameters in coordinates of unit noisy variance, with the scale of the coordinates."""
+
+    scaled: torch.Tensor
+    spread: torch.Tensor
+
+
+class WaveletScore(Estimator):
     """Analytic wavelet score: one small linear system for each coefficient and noise level.
 
     Parameters
     ----------
-    basis : WaveletBasis
+    basis : WaveletBasis or WaveletFrame
+        In a frame the noise of the coefficients is correlated, and only fits on sampled noise are offered.
     coupling : Coupling
         Which coefficients each coefficient listens to, for example `independent(degree=3)`.
     polynomials : str
-        "monomial".
-    ridge : float >= 0
+        "monomial", or "hermite": products of He_e(y / s), with s the noisy standard deviation of a coefficient.
+    ridge : float >= 0 or "auto"
         gamma in (Sigma + gamma 1) a = b. Coordinates are first divided by their noisy standard deviation, so gamma
-        has no unit.
+        has no unit. "auto" holds every tenth image out and takes, at each sigma, the power of ten from 1e-12 to 100
+        that serves those best, then fits all images with it; `chosen_ridge` tells which.
     target : str
         "denoise" fits the clean coefficient, b = E[phi y_0]; "score" fits its score by Stein's identity,
         b = -E[d phi / d y] (eq. 15). They give the same denoiser at ridge 0; a large ridge draws the first to the
         black image and the second to the noisy one.
     value_range : (float, float) or None
         Interval that images to be fitted must lie in; None lifts the check.
+    device : str
+        "cpu", or "cuda" for sums and predictions on a GPU.
 
     Attributes
     ----------
     groups : list of Group
         What the coupling lays over the basis; `coefficients` and `gram` follow its order.
-    moments : Moments or SampledMoments or None
+    moments : Moments or None
         The sums behind the fit.
 
     Raises
     ------
     ValueError
-        If the polynomials, the ridge or the target are none of those named.
+        If the polynomials, the ridge, the target or the device are none of those named.
 
     Examples
     --------
@@ -64,255 +70,271 @@ class WaveletScore:
     torch.Size([5, 8, 8])
     """
 
-    def __init__(
-        self,
-        basis: WaveletBasis,
-        coupling: Coupling,
-        polynomials: str = "monomial",
-        ridge: float = 1e-6,
-        target: str = "denoise",
-        value_range: tuple[float, float] | None = (0.0, 1.0),
-    ) -> None:
-        self.basis, self.coupling = basis, coupling
-        self.polynomials = check_choice("polynomials", polynomials, POLYNOMIALS)
-        self.ridge = check_ridge(ridge)
-        self.target = check_choice("target", target, TARGETS)
-        self.value_range = value_range
-        self.groups = coupling.groups(basis)
-        self.moments: Moments | SampledMoments | None = None
-        self._solved: dict[float, list[tuple[torch.Tensor, torch.Tensor]]] = {}
-
-    def __repr__(self) -> str:
-        return (
-            f"WaveletScore({self.basis!r}, {self.coupling!r}, polynomials={self.polynomials!r}, "
-            f"ridge={self.ridge:g}, target={self.target!r})"
-        )
+    kind = "WaveletScore"
+    kept_solutions = 1000
 
     @property
     def num_parameters(self) -> int:
         """Parameters at one noise level."""
-        return sum(len(group.targets) * len(group.family.exponents) for group in self.groups)
-
-    def fit(self, images: torch.Tensor, noise: SampledNoise | None = None) -> WaveletScore:
-        """Fit on clean images, forgetting any fit before.
-
-        Parameters
-        ----------
-        images : tensor [n, size, size], float32 or float64, clean
-        noise : SampledNoise, optional
-            Fit on noisy copies at given sigmas. By default the noise is integrated out, and every sigma is fitted.
-
-        Returns
-        -------
-        WaveletScore
-            The model itself.
-
-        Raises
-        ------
-        TypeError, ValueError
-            For images of another shape or dtype, out of range, not finite, or none at all.
-        """
-        images = check_images(images, self.basis.size, self.value_range)
-        self.moments = Moments(self.groups) if noise is None else SampledMoments(self.groups, self.basis, noise)
-        return self._add(images)
-
-    def partial_fit(self, images: torch.Tensor) -> WaveletScore:
-        """Add clean images to the fit; any split into batches gives the same model.
-
-        A model that is not fitted yet starts with the noise integrated out; for sampled noise `fit` comes first.
-        """
-        images = check_images(images, self.basis.size, self.value_range)
-        if self.moments is None:
-            self.moments = Moments(self.groups)
-        return self._add(images)
-
-    def merge(self, other: WaveletScore) -> WaveletScore:
-        """The fit of both models' images together, as a new model.
-
-        Raises
-        ------
-        ValueError
-            If the models differ in basis, coupling, ridge or target, one is not fitted, or one is fitted on
-            sampled noise and the other is not.
-        """
-        if repr(self) != repr(other):
-            raise ValueError(f"cannot merge {self!r} with {other!r}; expected two models made alike")
-        ours, theirs = self._fitted(), other._fitted()
-        if type(ours) is not type(theirs):
-            raise ValueError("cannot merge a fit on sampled noise with one that integrates the noise out")
-        merged = self._unfitted_copy()
-        merged.moments = ours.merge(theirs)
-        return merged
+        return sum(group.num_parameters for group in self.groups)
 
     def coefficients(self, sigma: float) -> list[torch.Tensor]:
-        """Solution a = (Sigma + gamma)^-1 b at noise level sigma, in raw monomials.
+        """Solution a = (Sigma + gamma)^-1 b at noise level sigma.
 
         Returns
         -------
         list of tensor [m, F], float64
             For each group: sum_f a[i, f] phi_f is the clean coefficient (target "denoise") or the score coefficient
-            (target "score") of the group's i-th target. Row f of `group.family.exponents` is feature f.
+            (target "score") of the group's i-th target. Row f of `group.family.exponents` is feature f: a monomial of
+            the coefficients themselves, or a product of Hermite polynomials He_e(y / s).
         """
         return [
-            hat / exponent_powers(spread, group.family.exponents)
-            for group, (hat, spread) in zip(self.groups, self._solution(sigma), strict=True)
+            group.spread_out(scaled if self.polynomials == "hermite" else scaled / _unit(group, spread))
+            for group, (scaled, spread) in zip(self.groups, self._solution(sigma), strict=True)
         ]
 
     def gram(self, sigma: float) -> list[torch.Tensor]:
-        """Gram Sigma = E[phi phi^T] at noise level sigma, raw monomials, for each group a tensor [m, F, F]."""
-        return [equations.gram for equations in self._fitted().equations(sigma)]
+        """Gram Sigma = E[phi phi^T] of the features of `coefficients`, for each group a tensor [m, F, F]."""
+        equations = self._everything().equations(sigma, self.polynomials)
+        return [
+            group.spread_out(_scaled(e, group) if self.polynomials == "hermite" else e.gram)
+            for group, e in zip(self.groups, equations, strict=True)
+        ]
 
-    def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Estimate of E[x_0 | x_0 + sigma z = noisy].
-
-        Parameters
-        ----------
-        noisy : tensor [n, size, size], float32 or float64
-        sigma : float > 0
-            Standard deviation of the noise in a pixel.
+    def conditioning(self, sigma: float) -> dict[str, torch.Tensor]:
+        """Condition number of Sigma for each coefficient, without a ridge.
 
         Returns
         -------
-        tensor [n, size, size] of the same dtype, not clipped
-
-        Raises
-        ------
-        RuntimeError
-            If the model is not fitted.
-        TypeError, ValueError
-            For other images, or a sigma that is not > 0 or was not fitted.
+        dict of tensor [d]
+            "raw" monomials, "scaled" monomials of y / s, and "hermite" polynomials of y / s. Infinite where rounding
+            leaves no positive smallest eigenvalue.
         """
-        noisy, solution = check_images(noisy, self.basis.size), self._solution(sigma)
-        y = self.basis.analyze(noisy).T.contiguous()
+        moments = self._everything()
+        out = {name: torch.empty(self.basis.dim, dtype=torch.float64) for name in ("raw", "scaled", "hermite")}
+        for polynomials in ("monomial", "hermite"):
+            for group, e in zip(self.groups, moments.equations(sigma, polynomials), strict=True):
+                targets = torch.from_numpy(group.targets)
+                scaled = _condition(_scaled(e, group))
+                out["scaled" if polynomials == "monomial" else "hermite"][targets] = group.spread_out(scaled)
+                if polynomials == "monomial":
+                    out["raw"][targets] = group.spread_out(_condition(e.gram))
+        return out
+
+    def _new_moments(self, noise: SampledNoise | None) -> Moments:
+        return Moments(self.groups, self.basis, noise, self.device)
+
+    def _solve(self, moments: Moments, sigma: float, ridge: float) -> list[Solution]:
+        """(Sigma + gamma 1) a = b in coordinates of unit noisy variance (eq. 16), for each group."""
+        out = []
+        for group, equations in zip(self.groups, moments.equations(sigma, self.polynomials), strict=True):
+            gram = _scaled(equations, group)
+            gram.diagonal(dim1=1, dim2=2).add_(ridge)
+            right = (equations.image if self.target == "denoise" else equations.score) / _unit(group, equations.spread)
+            try:
+                out.append(Solution(torch.linalg.solve(gram, right), equations.spread))
+            except torch.linalg.LinAlgError as error:
+                raise _singular(self, ridge) from error
+        return out
+
+    def _risk(self, solution: list[Solution], moments: Moments, sigma: float) -> float:
+        total = 0.0
+        for group, (scaled, spread), e in zip(
+            self.groups, solution, moments.equations(sigma, closed=True), strict=True
+        ):
+            weights = self._closed(group, scaled) / exponent_powers(spread, group.family.closed)
+            own = group.family.linear[0]
+            if self.target == "score":
+                weights *= sigma**2
+                weights[:, own] += 1
+            power = e.gram[:, own, own] - (0 if moments.noise else sigma**2)
+            error = power + (weights * ((e.gram @ weights[..., None])[..., 0] - 2 * e.image)).sum(dim=1)
+            total += group.spread_out(error).sum().item()
+        return total
+
+    def _closed(self, group: Group, scaled: torch.Tensor) -> torch.Tensor:
+        """Parameters as weights of the closed monomials of scaled coordinates: [K, F] -> [K, C]."""
+        family = group.family
+        if self.polynomials == "hermite":
+            return scaled @ family.heat(-torch.ones(len(family.linear), dtype=torch.float64))[family.selected]
+        weights = scaled.new_zeros(len(scaled), len(family.closed))
+        weights[:, torch.from_numpy(family.selected)] = scaled
+        return weights
+
+    def _predict(self, solution: list[Solution], y: torch.Tensor) -> torch.Tensor:
         predicted = torch.empty_like(y)
-        for group, (hat, spread) in zip(self.groups, solution, strict=True):
-            predicted[torch.from_numpy(group.targets)] = _predict(group, hat.to(y), spread.to(y), y)
-        if self.target == "score":
-            predicted = y + float(sigma) ** 2 * predicted
-        return self.basis.synthesize(predicted.T)
+        for group, (scaled, spread) in zip(self.groups, solution, strict=True):
+            weights = group.spread_out(self._closed(group, scaled)).to(y)
+            values = y.new_empty(len(weights), y.shape[1])
 
-    def score(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Score (denoise - noisy) / sigma^2 at the noisy images, same shape; see `denoise`."""
-        noisy = check_images(noisy, self.basis.size)
-        return (self.denoise(noisy, sigma) - noisy) / float(sigma) ** 2
+            def use(rows: slice, images: slice, features: torch.Tensor, values=values, weights=weights) -> None:
+                values[rows, images] = (weights[rows, None] @ features)[:, 0]
 
-    def save(self, path: str | Path) -> None:
-        """Write the model to an npz file, all of it or nothing; `WaveletScore.load` reads it."""
-        moments = self._fitted()
-        header = {
-            "kind": KIND,
-            "size": self.basis.size,
-            "wavelet": self.basis.wavelet,
-            "level": self.basis.level,
-            "coupling": self.coupling.name,
-            "polynomials": self.polynomials,
-            "ridge": self.ridge,
-            "target": self.target,
-            "value_range": self.value_range,
-            "noise": asdict(moments.noise) if isinstance(moments, SampledMoments) else None,
-            "count": moments.count,
-        }
-        arrays = {}
-        for k, group in enumerate(self.groups):
-            arrays |= {f"neighbours_{k}": group.neighbours, f"exponents_{k}": group.family.exponents}
-            arrays[f"sums_{k}"] = moments.sums[k].numpy()
-            if isinstance(moments, SampledMoments):
-                arrays[f"image_sums_{k}"] = moments.image_sums[k].numpy()
-        storage.write(path, header, arrays)
+            over_features(group, y, use, group.spread_out(spread).to(y))
+            predicted[torch.from_numpy(group.targets).to(y.device)] = values
+        return predicted
 
-    @classmethod
-    def load(cls, path: str | Path, basis: WaveletBasis | None = None) -> WaveletScore:
-        """Read a model that `save` wrote.
 
-        Parameters
-        ----------
-        path : path
-        basis : WaveletBasis, optional
-            The basis that the model is expected to be in.
+class JointScore(Estimator):
+    """Analytic wavelet score of one regression: every coefficient from all features of the image (eq. 23).
 
-        Raises
-        ------
-        FileNotFoundError
-            If there is no such file.
-        ValueError
-            If the file is cut short, damaged, of another version, or of another basis than the one expected.
-        """
-        header, arrays = storage.read(path, KIND)
-        own_basis = WaveletBasis(header["size"], header["wavelet"], header["level"])
-        if basis is not None and basis != own_basis:
-            raise ValueError(f"{path} is of {own_basis!r}; expected {basis!r}")
-        groups = [
-            Group(arrays[f"neighbours_{k}"], PolynomialFamily(arrays[f"exponents_{k}"]))
-            for k in range(sum(name.startswith("neighbours_") for name in arrays))
-        ]
-        value_range = header["value_range"] and tuple(header["value_range"])
-        options = {name: header[name] for name in ("polynomials", "ridge", "target")}
-        model = cls(own_basis, Coupling(header["coupling"], lambda _: groups), value_range=value_range, **options)
-        if header["noise"] is None:
-            model.moments = Moments(groups)
-        else:
-            model.moments = SampledMoments(groups, own_basis, SampledNoise(**header["noise"]))
-            _fill(model.moments.image_sums, "image_sums", arrays, path)
-        _fill(model.moments.sums, "sums", arrays, path)
-        model.moments.count = header["count"]
-        return model
+    Parameters
+    ----------
+    basis, coupling, polynomials, ridge, target, value_range, device
+        As for `WaveletScore`. The features are the distinct monomials of all targets, each unordered product once,
+        closed under division. Couplings that share parameters are refused: this fit has one set for each target.
 
-    def _add(self, images: torch.Tensor) -> WaveletScore:
-        """Sum over images that were checked."""
-        for batch in images.split(ANALYSIS_BATCH):
-            self.moments.update(self.basis.analyze(batch.double()))
-        self._solved.clear()
-        return self
+    Attributes
+    ----------
+    features : ImageFeatures
+        The P features; `coefficients` and `gram` follow their order.
 
-    def _fitted(self) -> Moments | SampledMoments:
-        if self.moments is None:
-            raise RuntimeError(f"{self!r} is not fitted; expected fit(images) or load(path) first")
-        return self.moments
+    Raises
+    ------
+    ValueError
+        As for `WaveletScore`.
 
-    def _unfitted_copy(self) -> WaveletScore:
-        return WaveletScore(self.basis, self.coupling, self.polynomials, self.ridge, self.target, self.value_range)
+    Notes
+    -----
+    Predicting coefficients and synthesising them is predicting pixels: see eq. 24, the lemma. P x P systems are large:
+    `fit` raises a MemoryError, before it starts, if they would not fit into memory.
 
-    def _solution(self, sigma: float) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """For each group: solution [m, F] in scaled monomials, and the scale [m, Q] of the coordinates."""
-        moments, sigma = self._fitted(), check_sigma(sigma)
-        if sigma not in self._solved:
-            self._solved[sigma] = [
-                (self._solve(equations, group), equations.spread)
-                for equations, group in zip(moments.equations(sigma), self.groups, strict=True)
-            ]
-        return self._solved[sigma]
+    Examples
+    --------
+    >>> import wavescore_lite as ws
+    >>> images = ws.load_images("strokes", size=8, limit=500)
+    >>> model = JointScore(ws.WaveletBasis(8), ws.independent(degree=2)).fit(images)
+    >>> len(model.features), model.num_parameters
+    (129, 8256)
+    >>> model.denoise(images[:5] + torch.randn(5, 8, 8), sigma=1.0).shape
+    torch.Size([5, 8, 8])
+    """
 
-    def _solve(self, equations: Equations, group: Group) -> torch.Tensor:
-        """(Sigma + gamma 1) a = b in coordinates of unit noisy variance (eq. 16)."""
-        unit = exponent_powers(equations.spread, group.family.exponents)
-        gram = equations.gram / (unit[:, :, None] * unit[:, None, :])
-        gram.diagonal(dim1=1, dim2=2).add_(self.ridge)
-        right = (equations.image if self.target == "denoise" else equations.score) / unit
-        try:
-            return torch.linalg.solve(gram, right)
-        except torch.linalg.LinAlgError as error:
+    kind = "JointScore"
+    kept_solutions = 4
+
+    def __init__(self, basis, coupling, *args, **options) -> None:
+        super().__init__(basis, coupling, *args, **options)
+        if any(group.ties is not None for group in self.groups):
             raise ValueError(
-                f"the Gram of {self.coupling!r} is singular at ridge {self.ridge:g}; expected a ridge > 0"
-            ) from error
+                f"{coupling!r} shares parameters, which a joint fit cannot; expected a coupling without shared=True"
+            )
+        self.features = ImageFeatures(self.groups, basis.dim)
+
+    @property
+    def num_parameters(self) -> int:
+        """Parameters at one noise level, P d."""
+        return len(self.features) * self.basis.dim
+
+    def coefficients(self, sigma: float) -> torch.Tensor:
+        """Solution A = (Sigma + gamma)^-1 B at noise level sigma, tensor [P, d], float64.
+
+        Column i holds the parameters of coefficient i (target "denoise") or of its score (target "score"), for
+        monomials of the coefficients themselves, or products of Hermite polynomials He_e(y / s).
+        """
+        scaled, spread = self._solution(sigma)
+        return scaled if self.polynomials == "hermite" else scaled / self._unit(spread)[:, None]
+
+    def gram(self, sigma: float) -> torch.Tensor:
+        """Gram Sigma = E[phi phi^T] of the features of `coefficients`, tensor [P, P]."""
+        self._fitted()
+        equations = self._everything().equations(sigma, self.polynomials)
+        return self._scale(equations).gram if self.polynomials == "hermite" else equations.gram
+
+    def conditioning(self, sigma: float) -> dict[str, float]:
+        """Condition number of Sigma without a ridge, as in `WaveletScore.conditioning`; three eigenproblems, P x P."""
+        self._fitted()
+        monomial = self._everything().equations(sigma)
+        raw = _condition(monomial.gram).item()
+        scaled = _condition(self._scale(monomial).gram).item()
+        hermite = _condition(self._scale(self._everything().equations(sigma, "hermite")).gram).item()
+        return {"raw": raw, "scaled": scaled, "hermite": hermite}
+
+    def memory(self, noise: SampledNoise | None = None) -> int:
+        """Bytes that a fit and one solution take at most, besides the images."""
+        return _joint_bytes(len(self.features), self.basis.dim, noise, self.ridge == "auto")
+
+    def _new_moments(self, noise: SampledNoise | None) -> JointMoments:
+        needed, available = self.memory(noise), psutil.virtual_memory().available
+        if needed > available:
+            raise MemoryError(
+                f"{self.coupling!r} in {self.basis!r} has P = {len(self.features):,} features; its joint fit takes "
+                f"{needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are free: "
+                f"{self._what_fits(noise, available)}"
+            )
+        return JointMoments(self.features, self.basis, noise, self.device)
+
+    def _what_fits(self, noise: SampledNoise | None, available: int) -> str:
+        for coupling in SMALLER:
+            count = len(ImageFeatures(coupling.groups(self.basis), self.basis.dim))
+            if _joint_bytes(count, self.basis.dim, noise, self.ridge == "auto") <= available:
+                return f"{coupling!r} (P = {count:,}) would fit"
+        return "expected a smaller image, or WaveletScore"
+
+    def _unit(self, spread: torch.Tensor) -> torch.Tensor:
+        return torch.from_numpy(self.features.unit(spread.numpy()))
+
+    def _scale(self, equations: Equations) -> Equations:
+        """The equations in coordinates of unit noisy variance; the Gram in its own memory."""
+        unit = self._unit(equations.spread)
+        gram = equations.gram.div_(unit).div_(unit[:, None])
+        return Equations(gram, equations.image / unit[:, None], equations.score / unit[:, None], equations.spread)
+
+    def _solve(self, moments: JointMoments, sigma: float, ridge: float) -> Solution:
+        equations = self._scale(moments.equations(sigma, self.polynomials))
+        equations.gram.diagonal().add_(ridge)
+        right = equations.image if self.target == "denoise" else equations.score
+        try:
+            scaled = solve_in_place(equations.gram.numpy(), right.numpy())
+        except np.linalg.LinAlgError as error:
+            raise _singular(self, ridge) from error
+        return Solution(torch.from_numpy(np.ascontiguousarray(scaled)), equations.spread)
+
+    def _risk(self, solution: Solution, moments: JointMoments, sigma: float) -> float:
+        weights = self._closed(solution.scaled) / self._unit(solution.spread)[:, None]
+        equations, own = moments.equations(sigma), torch.arange(self.basis.dim)
+        if self.target == "score":
+            weights = weights * sigma**2
+            weights[1 + own, own] += 1
+        power = equations.gram[1 + own, 1 + own].sum() - (0 if moments.noise else sigma**2 * self.basis.dim)
+        return (power + (weights * (equations.gram @ weights - 2 * equations.image)).sum()).item()
+
+    def _closed(self, scaled: torch.Tensor) -> torch.Tensor:
+        """Parameters as weights of monomials of scaled coordinates."""
+        if self.polynomials == "monomial":
+            return scaled
+        return torch.from_numpy(self.features.heat(-np.ones(self.features.dim)).T @ scaled.numpy())
+
+    def _predict(self, solution: Solution, y: torch.Tensor) -> torch.Tensor:
+        weights = self._closed(solution.scaled).T.contiguous().to(y)
+        scaled = y / solution.spread.to(y)[:, None]
+        blocks = [weights @ self.features.evaluate(block) for block in scaled.split(IMAGES, dim=1)]
+        return torch.cat(blocks, dim=1)
 
 
-def _predict(group: Group, hat: torch.Tensor, spread: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-    """sum_f hat[i, f] phi_f of the scaled coordinates: coefficients [d, n] -> [m, n]."""
-    closed = hat.new_zeros(len(hat), 1, len(group.family.closed))
-    closed[:, 0, torch.from_numpy(group.family.selected)] = hat
-    predicted = y.new_empty(len(hat), y.shape[1])
-
-    def use(rows: slice, images: slice, features: torch.Tensor) -> None:
-        predicted[rows, images] = (closed[rows] @ features)[:, 0]
-
-    over_features(group, y, use, spread)
-    return predicted
+def _unit(group: Group, spread: torch.Tensor) -> torch.Tensor:
+    return exponent_powers(spread, group.family.exponents)
 
 
-def _fill(sums: list[torch.Tensor], name: str, arrays: dict[str, np.ndarray], path: str | Path) -> None:
-    for k, total in enumerate(sums):
-        stored = arrays.get(f"{name}_{k}")
-        if stored is None or stored.shape != tuple(total.shape):
-            given = "nothing" if stored is None else f"shape {list(stored.shape)}"
-            raise ValueError(f"{path} holds {given} for {name}_{k}; expected shape {list(total.shape)}")
-        total.copy_(torch.from_numpy(stored))
+def _scaled(equations: Equations, group: Group) -> torch.Tensor:
+    """The Gram in coordinates of unit noisy variance, [K, F, F]."""
+    unit = _unit(group, equations.spread)
+    return equations.gram / (unit[:, :, None] * unit[:, None, :])
+
+
+def _condition(gram: torch.Tensor) -> torch.Tensor:
+    """Ratio of the extreme eigenvalues of symmetric matrices [..., F, F]."""
+    eigenvalues = torch.linalg.eigvalsh(gram)
+    smallest, largest = eigenvalues[..., 0], eigenvalues[..., -1]
+    return torch.where(smallest > 0, largest / smallest, torch.inf)
+
+
+def _singular(model: Estimator, ridge: float) -> ValueError:
+    return ValueError(f"the Gram of {model.coupling!r} is singular at ridge {ridge:g}; expected a ridge > 0")
+
+
+def _joint_bytes(features: int, dim: int, noise: SampledNoise | None, held_out: bool) -> int:
+    """Sums, one Gram to be solved in place, right-hand sides and solution, and a block of features."""
+    levels = 1 if noise is None else len(noise.sigmas)
+    sums = levels * (features**2 + (features * dim if noise else 0)) * (3 if held_out else 1)
+    return 8 * (sums + features**2 + 6 * features * dim + 2 * features * IMAGES)

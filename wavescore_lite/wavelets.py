@@ -84,6 +84,8 @@ class WaveletBasis:
     True
     """
 
+    orthonormal = True
+
     def __init__(self, size: int, wavelet: str = "db2", level: int | None = None) -> None:
         if not isinstance(size, Integral) or size < SMALLEST_SIZE or size & (size - 1):
             raise ValueError(f"size is {size!r}; expected a power of two >= {SMALLEST_SIZE}")
@@ -114,6 +116,11 @@ class WaveletBasis:
 
     def __hash__(self) -> int:
         return hash(repr(self))
+
+    @property
+    def options(self) -> dict[str, int | str]:
+        """The arguments that make this basis."""
+        return {"size": self.size, "wavelet": self.wavelet, "level": self.level}
 
     @property
     def dim(self) -> int:

@@ -1,0 +1,277 @@
+"""All features of an image together, each product once, and what one regression on them (eq. 23 of the paper) needs.
+
+P features make a P x P Gram. It is summed panel by panel, the noise is integrated out of it with sparse operators, and
+the system is solved where it stands, so that about two P x P matrices are in memory and never all features of all
+images.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from itertools import combinations
+
+import numpy as np
+import scipy.sparse
+import torch
+from scipy.linalg import blas, lapack
+
+from .couplings import Group
+from .moments import IMAGES, Equations, Sums
+from .noise import SampledNoise
+from .wavelets import WaveletBasis
+
+PANEL = 512  # rows or columns of a P x P matrix worked on at a time
+REFINEMENTS = 3  # at most
+
+
+class ImageFeatures:
+    """The distinct monomials of all targets of a coupling, closed under division.
+
+    Parameters
+    ----------
+    groups : list of Group
+        What a coupling lays over a basis.
+    dim : int
+        Number of coefficients d.
+
+    Attributes
+    ----------
+    factors : int array [P, D]
+        Row f names the coefficients whose product feature f is, sorted; `dim` stands for a factor 1. The constant
+        comes first, then the d coefficients in their order, then products by degree.
+
+    Examples
+    --------
+    >>> from wavescore_lite import WaveletBasis, independent
+    >>> features = ImageFeatures(independent(3).groups(WaveletBasis(8)), 64)
+    >>> len(features), features.factors[-1]
+    (193, array([63, 63, 63]))
+    """
+
+    def __init__(self, groups: list[Group], dim: int) -> None:
+        degree = max(group.family.degree for group in groups)
+        factors = np.unique(np.concatenate([_factors(group, dim, degree) for group in groups]), axis=0)
+        order = np.lexsort((*factors.T[::-1], (factors < dim).sum(axis=1)))
+        self.factors, self.dim = factors[order], dim
+
+    def __len__(self) -> int:
+        return len(self.factors)
+
+    def positions(self, factors: np.ndarray) -> np.ndarray:
+        """Rows of the features with the given factors [..., at most D], in any order."""
+        missing = self.factors.shape[1] - factors.shape[1]
+        rows = np.sort(np.pad(factors, ((0, 0), (0, missing)), constant_values=self.dim), axis=1)
+        stacked = np.concatenate([self.factors, rows])
+        _, first, inverse = np.unique(stacked, axis=0, return_index=True, return_inverse=True)
+        return first[inverse.ravel()[len(self) :]]
+
+    def evaluate(self, coordinates: torch.Tensor) -> torch.Tensor:
+        """Values [P, n] of all features at coordinates [d, n]."""
+        extended = torch.cat([coordinates, torch.ones_like(coordinates[:1])])
+        first, *others = torch.from_numpy(self.factors).to(coordinates.device).T
+        values = extended[first]
+        for factor in others:
+            start = int((factor == self.dim).sum())  # features of lower degree, which stand first
+            values[start:] *= extended[factor[start:]]
+        return values
+
+    def unit(self, spread: np.ndarray) -> np.ndarray:
+        """Scale of each feature, the product of its factors' spreads: [d] -> [P]."""
+        return np.append(spread, 1.0)[self.factors].prod(axis=1)
+
+    def heat(self, variance: np.ndarray) -> scipy.sparse.csr_array:
+        """exp(sum_i variance_i (d/dy_i)^2 / 2) on the features, sparse [P, P]; see `PolynomialFamily.heat`."""
+        size = len(self), len(self)
+        operator = scipy.sparse.csr_array(size)
+        feature, square, quotient = self._squares
+        weights = variance[self.factors[square, 0]]  # of d^2 / 2: y^e has e (e - 1) / 2 divisions by y^2
+        laplacian = scipy.sparse.csr_array((weights, (feature, quotient)), shape=size)
+        term, order = scipy.sparse.eye_array(len(self), format="csr"), 0
+        while term.nnz:
+            operator, order = operator + term, order + 1
+            term = term @ laplacian / order
+        return operator
+
+    @cached_property
+    def divisions(self) -> np.ndarray:
+        """Rows (feature, divisor, quotient) of every way to take factors out of a feature, int array [3, N].
+
+        A divisor stands as often as it can be taken: binomial(e, alpha) times for y^alpha in y^e.
+        """
+        degree, parts = self.factors.shape[1], []
+        for taken in (t for size in range(1, degree + 1) for t in combinations(range(degree), size)):
+            left = [k for k in range(degree) if k not in taken]
+            rows = np.flatnonzero(self.factors[:, taken[-1]] < self.dim)
+            whole = self.factors[rows]
+            parts.append(np.stack([rows, self.positions(whole[:, taken]), self.positions(whole[:, left])]))
+        return np.concatenate(parts, axis=1)
+
+    @cached_property
+    def _squares(self) -> np.ndarray:
+        """The divisions by a square."""
+        divisor = self.factors[self.divisions[1]]
+        size = (divisor < self.dim).sum(axis=1)
+        same = (size == 2) & (divisor[:, 0] == divisor[:, min(1, divisor.shape[1] - 1)])
+        return self.divisions[:, same]
+
+    @cached_property
+    def shared(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Pairs of features with a common divisor y^alpha: what noise adds to their product.
+
+        Returns
+        -------
+        features, quotients : int array [2, N]
+        weight : array [N]
+            alpha!
+        order : int array [N]
+            The power of sigma^2, the degree of y^alpha.
+        """
+        feature, divisor, quotient = self.divisions[:, np.argsort(self.divisions[1], kind="stable")]
+        _, start, index, count = np.unique(divisor, return_index=True, return_inverse=True, return_counts=True)
+        partners = count[index]
+        left = np.repeat(np.arange(len(feature)), partners)
+        right = start[index][left] + np.arange(len(left)) - np.repeat(np.cumsum(partners) - partners, partners)
+        factors = self.factors[divisor[left]]
+        order = (factors < self.dim).sum(axis=1)
+        features, quotients = (np.stack([rows[left], rows[right]]) for rows in (feature, quotient))
+        return features, quotients, _factorial(factors, self.dim), order
+
+
+def _factors(group: Group, dim: int, degree: int) -> np.ndarray:
+    """The closed features of every target as sorted factors [m * C, degree], padded with `dim`."""
+    coordinates = group.neighbours.shape[1]
+    slots = np.full((len(group.family.closed), degree), coordinates)
+    for f, exponents in enumerate(group.family.closed):
+        slots[f, : exponents.sum()] = np.repeat(np.arange(coordinates), exponents)
+    extended = np.column_stack([group.neighbours, np.full(len(group.neighbours), dim)])
+    return np.sort(extended[:, slots].reshape(-1, degree), axis=1)
+
+
+def _factorial(factors: np.ndarray, dim: int) -> np.ndarray:
+    """alpha! of monomials given as sorted factors [N, D] -> [N]."""
+    run = total = np.ones(len(factors))
+    for before, factor in zip(factors.T, factors.T[1:], strict=False):
+        run = np.where((factor == before) & (factor < dim), run + 1, 1)
+        total = total * run
+    return total
+
+
+class JointMoments(Sums):
+    """Sums of products of all features of an image: clean, or of noisy copies.
+
+    Parameters
+    ----------
+    features : ImageFeatures
+    basis, noise, device
+        See `Sums`.
+    """
+
+    def __init__(
+        self, features: ImageFeatures, basis: WaveletBasis, noise: SampledNoise | None = None, device: str = "cpu"
+    ) -> None:
+        super().__init__(basis, noise, device)
+        self.features = features
+        size, options = len(features), {"dtype": torch.float64, "device": device}
+        self.totals["gram"] = torch.zeros(self.levels, size, size, **options)
+        if noise is not None:
+            self.totals["image"] = torch.zeros(self.levels, size, features.dim, **options)
+
+    def empty(self) -> JointMoments:
+        """New moments of the same features and noise over no image."""
+        return JointMoments(self.features, self.basis, self.noise, self.device)
+
+    def _sum(self, level: int, clean: torch.Tensor, noisy: torch.Tensor) -> None:
+        gram = self.totals["gram"][level]
+        for clean_block, block in zip(clean.split(IMAGES), noisy.split(IMAGES), strict=True):
+            values = self.features.evaluate(block.T.contiguous())
+            for start in range(0, len(values), PANEL):  # the lower triangle, and the blocks on the diagonal
+                gram[start:, start : start + PANEL].addmm_(values[start:], values[start : start + PANEL].T)
+            if self.noise is not None:
+                self.totals["image"][level].addmm_(values, clean_block)
+
+    def equations(self, sigma: float, polynomials: str = "monomial", closed: bool = True) -> Equations:
+        """Normal equations of the joint fit at noise level sigma; the features are closed already.
+
+        Raises
+        ------
+        ValueError
+            If sigma is not finite and > 0, was not fitted, or there are too few images.
+        """
+        level, variance, samples = self.level_of(sigma)
+        self.check_samples(samples, len(self.features))
+        clean = self.totals["gram"][level].cpu().numpy()
+        _mirror(clean)
+        linear = slice(1, self.features.dim + 1)
+        total = clean[linear, linear].diagonal() / samples - (clean[0, linear] / samples) ** 2
+        total = total.clip(0) + variance
+        heat = self.features.heat(variance - total if polynomials == "hermite" else np.full_like(total, variance))
+        image = clean[:, linear] if self.noise is None else self.totals["image"][level].cpu().numpy()
+        gram = _sandwich(heat, clean)
+        gram /= samples
+        if variance:
+            self._add_noise(gram, variance)
+        parts = gram, heat @ image / samples, self._slopes(heat @ clean[:, 0] / samples), np.sqrt(total)
+        return Equations(*map(torch.from_numpy, parts))
+
+    def _add_noise(self, gram: np.ndarray, variance: float) -> None:
+        """Add sum_alpha sigma^(2|alpha|) / alpha! D^alpha M D^alpha^T, alpha > 0, to M in place."""
+        features, quotients, weight, order = self.features.shared
+        values = weight * variance**order * gram[tuple(quotients)]
+        np.add.at(gram, tuple(features), values)
+
+    def _slopes(self, mean: np.ndarray) -> np.ndarray:
+        """-E[d phi / d y_i] [P, d] from the expectations of the features [P]."""
+        feature, divisor, quotient = self.features.divisions[:, self.features.divisions[1] <= self.features.dim]
+        slopes = np.zeros((len(mean), self.features.dim))
+        np.add.at(slopes, (feature, divisor - 1), -mean[quotient])
+        return slopes
+
+
+def _mirror(gram: np.ndarray) -> None:
+    """Copy what lies below the diagonal panels above them."""
+    for start in range(0, len(gram), PANEL):
+        stop = start + PANEL
+        gram[start:stop, stop:] = gram[stop:, start:stop].T
+
+
+def _sandwich(heat: scipy.sparse.csr_array, gram: np.ndarray) -> np.ndarray:
+    """heat @ gram @ heat.T as a new matrix, a panel of rows at a time."""
+    out = np.empty_like(gram)
+    for start in range(0, len(gram), PANEL):
+        rows = slice(start, start + PANEL)
+        out[rows] = (heat @ np.ascontiguousarray((heat[rows] @ gram).T)).T
+    return out
+
+
+def solve_in_place(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Solve gram @ x = right by Cholesky with iterative refinement, in the memory of gram.
+
+    Parameters
+    ----------
+    gram : array [P, P], float64, C-contiguous, symmetric positive definite
+        Overwritten: one triangle is factored, the other keeps the matrix, from which residuals are taken.
+    right : array [P, d]
+
+    Returns
+    -------
+    array [P, d]
+
+    Raises
+    ------
+    numpy.linalg.LinAlgError
+        If the matrix is not positive definite.
+    """
+    diagonal = gram.diagonal().copy()
+    factor, failed = lapack.dpotrf(gram.T, lower=1, clean=0, overwrite_a=1)
+    if failed:
+        raise np.linalg.LinAlgError(f"leading minor {failed} is not positive")
+    right = np.asfortranarray(right)
+    x = lapack.dpotrs(factor, right, lower=1)[0]
+    changed = (diagonal - factor.diagonal())[:, None]
+    for _ in range(REFINEMENTS):
+        residual = right - blas.dsymm(1.0, factor, x, lower=0) - changed * x
+        step = lapack.dpotrs(factor, residual, lower=1, overwrite_b=1)[0]
+        x += step
+        if np.abs(step).max() <= 1e-13 * np.abs(x).max():
+            break
+    return x

@@ -27,6 +27,13 @@ HELD_OUT = 10  # with ridge="auto" every tenth image is held out to choose it
 RIDGES = tuple(10.0**k for k in range(-12, 3))  # what is tried
 
 
+class SingularGram(ValueError):
+    """A system that has no solution at the ridge it was given."""
+
+    def __init__(self, model: Estimator, ridge: float) -> None:
+        super().__init__(f"the Gram of {model.coupling!r} is singular at ridge {ridge:g}; expected a ridge > 0")
+
+
 class Estimator(ABC):
     """A score that is linear in polynomial features: sums over images, and one solution for each noise level.
 
@@ -82,7 +89,7 @@ class Estimator(ABC):
 
     @abstractmethod
     def _solve(self, moments: Sums, sigma: float, ridge: float) -> Any:
-        """The solution at one noise level; ValueError if the system is singular."""
+        """The solution at one noise level; SingularGram if there is none."""
 
     @abstractmethod
     def _risk(self, solution: Any, moments: Sums, sigma: float) -> float:
@@ -348,7 +355,7 @@ class Estimator(ABC):
     def _held_out_risk(self, sigma: float, ridge: float) -> float:
         try:
             return self._risk(self._solve(self.moments, sigma, ridge), self.held_out, sigma)
-        except ValueError:  # singular at this ridge
+        except SingularGram:
             return np.inf
 
     def _solution(self, sigma: float) -> Any:

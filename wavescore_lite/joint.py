@@ -195,10 +195,9 @@ class JointMoments(Sums):
         Raises
         ------
         ValueError
-            If sigma is not finite and > 0, was not fitted, or there are too few images.
+            If sigma is not finite and > 0, was not fitted, or no image was summed yet.
         """
         level, variance, samples = self.level_of(sigma)
-        self.check_samples(samples, len(self.features))
         clean = self.totals["gram"][level].cpu().numpy()
         _mirror(clean)
         linear = slice(1, self.features.dim + 1)
@@ -268,10 +267,12 @@ def solve_in_place(gram: np.ndarray, right: np.ndarray) -> np.ndarray:
     right = np.asfortranarray(right)
     x = lapack.dpotrs(factor, right, lower=1)[0]
     changed = (diagonal - factor.diagonal())[:, None]
+    before = np.inf
     for _ in range(REFINEMENTS):
         residual = right - blas.dsymm(1.0, factor, x, lower=0) - changed * x
-        step = lapack.dpotrs(factor, residual, lower=1, overwrite_b=1)[0]
-        x += step
-        if np.abs(step).max() <= 1e-13 * np.abs(x).max():
+        size = np.abs(residual).max()
+        if size <= 1e-13 * np.abs(right).max() or size > before / 2:
             break
+        x += lapack.dpotrs(factor, residual, lower=1, overwrite_b=1)[0]
+        before = size
     return x

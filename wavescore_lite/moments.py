@@ -97,8 +97,9 @@ class Sums(ABC):
         """Add images, given as their clean coefficients [n, d]; `rows`, a mask [n], leaves some of them out."""
         coefficients = coefficients.to(self.device, torch.float64)
         rows = torch.ones(len(coefficients), dtype=torch.bool) if rows is None else rows
-        for level, clean, noisy in self._copies(coefficients, rows):
-            self._sum(level, clean, noisy)
+        if rows.any():
+            for level, clean, noisy in self._copies(coefficients, rows):
+                self._sum(level, clean, noisy)
         self.count += int(rows.sum())
         self.seen += len(coefficients)
 
@@ -180,9 +181,9 @@ class Sums(ABC):
             raise ValueError(f"sigma is {sigma}; fitted on sampled noise at {list(self.noise.sigmas)} only")
         return self.noise.sigmas.index(sigma), 0.0, self.count * self.noise.draws
 
-    def check_samples(self, samples: int, features: int) -> None:
-        """Refuse sampled equations of fewer noisy images than features."""
-        if self.noise is not None and samples < features:
+    def check_samples(self, features: int) -> None:
+        """Refuse to solve sampled equations of fewer noisy images than features."""
+        if self.noise is not None and (samples := self.count * self.noise.draws) < features:
             raise ValueError(f"too few images: {samples} noisy copies for {features} features; expected at least that")
 
 
@@ -253,12 +254,11 @@ class Moments(Sums):
         Raises
         ------
         ValueError
-            If sigma is not finite and > 0, was not fitted, or there are too few images.
+            If sigma is not finite and > 0, was not fitted, or no image was summed yet.
         """
         level, variance, samples = self.level_of(sigma)
         out = []
         for k, group in enumerate(self.groups):
-            self.check_samples(samples, len(group.family.exponents))
             gram = group.pool(self.totals[f"gram_{k}"][level].cpu()) / samples
             if self.noise is None:
                 image = gram[:, :, group.family.linear[0]]

@@ -9,12 +9,12 @@ import psutil
 import torch
 
 from .couplings import Group, band_tied, independent, local_coupled
-from .estimator import Estimator
+from .estimator import Estimator, SingularGram
 from .joint import ImageFeatures, JointMoments, solve_in_place
 from .moments import IMAGES, Equations, Moments, exponent_powers, over_features
 from .noise import SampledNoise
 
-SMALLER = [local_coupled(3, 1), local_coupled(2, 1), band_tied(3), band_tied(2), independent(3), independent(2)]
+SMALLER = [local_coupled(3, 1), band_tied(3), local_coupled(2, 1), band_tied(2), independent(3), independent(2)]
 
 
 class Solution(NamedTuple):
@@ -128,13 +128,14 @@ class WaveletScore(Estimator):
         """(Sigma + gamma 1) a = b in coordinates of unit noisy variance (eq. 16), for each group."""
         out = []
         for group, equations in zip(self.groups, moments.equations(sigma, self.polynomials), strict=True):
+            moments.check_samples(len(group.family.exponents))
             gram = _scaled(equations, group)
             gram.diagonal(dim1=1, dim2=2).add_(ridge)
             right = (equations.image if self.target == "denoise" else equations.score) / _unit(group, equations.spread)
             try:
                 out.append(Solution(torch.linalg.solve(gram, right), equations.spread))
             except torch.linalg.LinAlgError as error:
-                raise _singular(self, ridge) from error
+                raise SingularGram(self, ridge) from error
         return out
 
     def _risk(self, solution: list[Solution], moments: Moments, sigma: float) -> float:
@@ -281,13 +282,14 @@ class JointScore(Estimator):
         return Equations(gram, equations.image / unit[:, None], equations.score / unit[:, None], equations.spread)
 
     def _solve(self, moments: JointMoments, sigma: float, ridge: float) -> Solution:
+        moments.check_samples(len(self.features))
         equations = self._scale(moments.equations(sigma, self.polynomials))
         equations.gram.diagonal().add_(ridge)
         right = equations.image if self.target == "denoise" else equations.score
         try:
             scaled = solve_in_place(equations.gram.numpy(), right.numpy())
         except np.linalg.LinAlgError as error:
-            raise _singular(self, ridge) from error
+            raise SingularGram(self, ridge) from error
         return Solution(torch.from_numpy(np.ascontiguousarray(scaled)), equations.spread)
 
     def _risk(self, solution: Solution, moments: JointMoments, sigma: float) -> float:
@@ -327,10 +329,6 @@ def _condition(gram: torch.Tensor) -> torch.Tensor:
     eigenvalues = torch.linalg.eigvalsh(gram)
     smallest, largest = eigenvalues[..., 0], eigenvalues[..., -1]
     return torch.where(smallest > 0, largest / smallest, torch.inf)
-
-
-def _singular(model: Estimator, ridge: float) -> ValueError:
-    return ValueError(f"the Gram of {model.coupling!r} is singular at ridge {ridge:g}; expected a ridge > 0")
 
 
 def _joint_bytes(features: int, dim: int, noise: SampledNoise | None, held_out: bool) -> int:

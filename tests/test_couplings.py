@@ -87,13 +87,90 @@ def test_local_features_are_those_of_section_223():
     assert added == {tuple(e * (k == q) for k in range(9)) for q in range(1, 9) for e in range(1, 5)}
 
 
+WITH_PARENT = [
+    ws.independent(3, parent=True),
+    ws.band_tied(3, parent=True),
+    ws.local_coupled(3, 1, parent=True),
+    ws.local_coupled(2, 1, pure_neighbours=True, parent=True),
+]
+
+
+@pytest.mark.parametrize("basis", [ws.WaveletBasis(16, level=2), ws.WaveletBasis(32)], ids=repr)
+@pytest.mark.parametrize("coupling", WITH_PARENT, ids=repr)
+def test_parents_are_one_scale_up_at_half_the_place(coupling, basis):
+    """The parent is the last neighbour, the only one of another scale but for the coarsest details."""
+    index = {tuple(atom): i for i, atom in enumerate(basis.atoms.tolist())}
+    coarsest = basis.subbands[0].scale
+    for i, (row, exponents) in by_target(coupling, basis).items():
+        scale, orientation, k, m = basis.atoms[i].tolist()
+        if orientation == "a":
+            assert {basis.atoms[j]["orientation"] for j in row} == {"a"}
+        elif scale == coarsest:
+            assert row[-1] == index[scale, "a", k, m]
+        else:
+            assert row[-1] == index[scale - 1, orientation, k // 2, m // 2]
+        assert exponents[:, -1].any()
+
+
+@pytest.mark.parametrize("degree", [2, 3, 4])
+def test_feature_counts_with_parents_and_ties(degree):
+    basis = ws.WaveletBasis(32)
+    details = [i for i in range(basis.dim) if basis.atoms[i]["orientation"] != "a"]
+    pairs = degree * (degree - 1) // 2
+    for coupling, count in (
+        (ws.independent(degree, parent=True), 1 + degree + pairs),
+        (ws.band_tied(degree, parent=True), 1 + comb(degree + 3, 4)),
+        (ws.local_coupled(degree, 1, parent=True), 1 + degree + 9 * pairs),
+        (ws.local_coupled(degree, 3, pure_neighbours=True, parent=True), None),
+    ):
+        targets = by_target(coupling, basis)
+        for i in details:
+            row, exponents = targets[i]
+            expected = 1 + degree + (len(row) - 1) * (pairs + degree) if count is None else count
+            assert len(exponents) == expected
+
+
+@pytest.mark.parametrize(
+    ("plain", "tied"),
+    [
+        (ws.independent(2), ws.independent(2, shared=True)),
+        (ws.band_tied(3, parent=True), ws.band_tied(3, parent=True, shared=True)),
+        (ws.local_coupled(3, 2), ws.local_coupled(3, 2, shared=True)),
+    ],
+    ids=repr,
+)
+def test_ties_are_the_subbands_and_nothing_else_changes(plain, tied):
+    basis = ws.WaveletBasis(32)
+    band_of = np.concatenate([np.full(band.side**2, k) for k, band in enumerate(basis.subbands)])
+    for free, group in zip(plain.groups(basis), tied.groups(basis), strict=True):
+        assert (free.neighbours == group.neighbours).all()
+        assert (free.family.exponents == group.family.exponents).all()
+        pairs = {(int(tie), int(band_of[target])) for tie, target in zip(group.ties, group.targets, strict=True)}
+        assert len(pairs) == len({tie for tie, _ in pairs}) == len({band for _, band in pairs})
+
+
+@pytest.mark.parametrize("coupling", [ws.local_coupled(3, 2, shared=True), ws.band_tied(2, shared=True)], ids=repr)
+def test_tied_targets_see_the_same_offsets(coupling):
+    """What a convolution needs: neighbour q stands at the same wrapped offset, or in the same orientation, for all."""
+    basis = ws.WaveletBasis(32)
+    sides = {(band.scale, band.orientation): band.side for band in basis.subbands}
+    for group in coupling.groups(basis):
+        for tie in np.unique(group.ties):
+            atoms = basis.atoms[group.neighbours[group.ties == tie]]
+            side = sides[atoms["scale"][0, 0], atoms["orientation"][0, 0]]
+            for name in ("row", "column"):
+                offsets = (atoms[name] - atoms[name][:, :1]) % side
+                assert (offsets == offsets[0]).all()
+            assert (atoms["orientation"] == atoms["orientation"][0]).all()
+
+
 @pytest.fixture(scope="module")
 def images():
     strokes = ws.load_images("strokes", size=8, limit=60)
     return strokes.double()
 
 
-@pytest.mark.parametrize("coupling", [*BAND[1:], *LOCAL[6:]], ids=repr)
+@pytest.mark.parametrize("coupling", [*BAND[1:], *LOCAL[6:], *WITH_PARENT, ws.local_coupled(4, 1)], ids=repr)
 @pytest.mark.parametrize("sigma", [0.4, 2.0])
 def test_gram_by_quadrature_over_each_coordinate(coupling, sigma, images):
     """Noise is independent over coefficients, so E_z of a monomial is a product of one-dimensional integrals."""
@@ -130,7 +207,8 @@ def test_nested_families_never_fit_worse(images):
     chains = [
         [ws.independent(3), ws.band_tied(3), ws.band_tied(4)],
         [ws.independent(3), ws.local_coupled(3, 1), ws.local_coupled(3, 1, pure_neighbours=True)],
-        [ws.local_coupled(2, 1), ws.local_coupled(3, 1)],
+        [ws.local_coupled(2, 1), ws.local_coupled(3, 1), ws.local_coupled(3, 1, parent=True)],
+        [ws.band_tied(3), ws.band_tied(3, parent=True)],
     ]
     for chain in chains:
         risks = [training_risk(coupling, images) for coupling in chain]

@@ -5,6 +5,7 @@ from math import comb, factorial
 
 import numpy as np
 import pytest
+import scipy.special
 import sympy
 import torch
 from hypothesis import given, settings
@@ -93,15 +94,14 @@ def test_noise_integrals_by_quadrature(table, sigma, rng):
     clean_gram = closed @ closed.T / 6
     size = len(table)
 
-    def at_sigma(maps, value):
-        return sum(sigma ** (2 * j) * (m @ value) for j, m in enumerate(maps))
-
+    heat = family.heat(torch.full((table.shape[1],), sigma**2, dtype=torch.float64)).numpy()
+    integrated = (heat @ clean_gram @ heat.T).ravel()
+    ours = sum(sigma ** (2 * j) * (m @ integrated) for j, m in enumerate(family.noise_maps)).reshape(size, size)
     scale = np.sqrt(np.outer(np.diag(gram), np.diag(gram)))
-    ours = at_sigma(family.gram_maps, clean_gram.ravel()).reshape(size, size)
     assert_allclose(ours / scale, gram / scale, atol=1e-13)
     norm = np.sqrt(np.diag(gram))
-    assert_allclose(at_sigma(family.value_maps, closed.mean(1)) / norm, mean / norm, atol=1e-13)
-    assert_allclose(at_sigma(family.slope_maps, closed.mean(1)) / norm, slope / norm, atol=1e-13)
+    assert_allclose((heat @ closed.mean(1))[family.selected] / norm, mean / norm, atol=1e-13)
+    assert_allclose((family.slope.numpy() @ heat @ closed.mean(1))[family.selected] / norm, slope / norm, atol=1e-13)
 
 
 @pytest.mark.parametrize("order", range(7))
@@ -110,7 +110,7 @@ def test_noisy_moments_are_equation_20(order):
     family = PolynomialFamily(np.arange(max(order, 1) + 1)[:, None])
     clean = np.random.default_rng(order).standard_normal(len(family.closed))
     sigma = 1.7
-    ours = sum(sigma ** (2 * j) * (m @ clean) for j, m in enumerate(family.value_maps))[order]
+    ours = (family.heat(torch.tensor([sigma**2], dtype=torch.float64)).numpy() @ clean)[order]
     normal_moments = [0 if k % 2 else factorial(k) // (2 ** (k // 2) * factorial(k // 2)) for k in range(7)]
     paper = sum(comb(order, m) * sigma ** (order - m) * clean[m] * normal_moments[order - m] for m in range(order + 1))
     assert_allclose(ours, paper, rtol=1e-13)
@@ -124,14 +124,32 @@ def test_noisy_moments_are_equation_20(order):
     name=st.sampled_from(sorted(TABLES)),
 )
 def test_noise_adds_in_variance(first, second, seed, name):
-    """Heating by s^2, then by t^2, is heating by s^2 + t^2: the maps form a semigroup."""
+    """Heating by s^2, then by t^2, is heating by s^2 + t^2: a semigroup, and backward heat undoes it."""
     family = PolynomialFamily(TABLES[name])
     clean = np.random.default_rng(seed).standard_normal(len(family.closed))
+    weights = torch.linspace(0.5, 1.5, TABLES[name].shape[1]).double()
 
     def heat(value, variance):
-        return sum(variance**k * (term @ value) for k, term in enumerate(family.heat))
+        return family.heat(variance * weights).numpy() @ value
 
     assert_allclose(heat(heat(clean, first), second), heat(clean, first + second), rtol=1e-10, atol=1e-10)
+    assert_allclose(heat(heat(clean, first), -first), clean, rtol=1e-9, atol=1e-9)
+
+
+@tables
+def test_backward_heat_makes_hermite_polynomials(table, rng):
+    """exp(-sum s_q^2 d_q^2 / 2) y^e = prod s_q^e_q He_(e_q)(y_q / s_q), for several spreads at once."""
+    family = PolynomialFamily(table)
+    spread = torch.from_numpy(rng.uniform(0.5, 2, (3, table.shape[1])))
+    points = rng.standard_normal((table.shape[1], 4))
+    ours = family.heat(-(spread**2)).numpy() @ monomials(family.closed, points)
+    for k, s in enumerate(spread.numpy()):
+        single = [
+            [scipy.special.eval_hermitenorm(e, y / sq) * sq**e for e in range(7)]
+            for y, sq in zip(points, s, strict=True)
+        ]
+        expected = [np.prod([single[q][e] for q, e in enumerate(row)], axis=0) for row in family.closed]
+        assert_allclose(ours[k], expected, rtol=1e-11, atol=1e-11)
 
 
 @pytest.mark.parametrize(

@@ -42,6 +42,7 @@ class Estimator(ABC):
     """
 
     kind: ClassVar[str]
+    kept_solutions: ClassVar[int]  # noise levels whose solution is remembered
 
     def __init__(
         self,
@@ -70,6 +71,7 @@ class Estimator(ABC):
         self.data = 0
         self._solved: dict[float, Any] = {}
         self._ridges: dict[float, float] = {}
+        self._prepare()
 
     def __repr__(self) -> str:
         ridge = repr(self.ridge) if self.ridge == "auto" else f"{self.ridge:g}"
@@ -82,6 +84,9 @@ class Estimator(ABC):
     @abstractmethod
     def num_parameters(self) -> int:
         """Parameters at one noise level."""
+
+    def _prepare(self) -> None:  # noqa: B027
+        """What a fit needs besides; nothing by default."""
 
     @abstractmethod
     def _new_moments(self, noise: SampledNoise | None) -> Sums:

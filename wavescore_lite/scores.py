@@ -71,7 +71,7 @@ class WaveletScore(Estimator):
     """
 
     kind = "WaveletScore"
-    kept_solutions = 1000
+    kept_solutions = 200
 
     @property
     def num_parameters(self) -> int:
@@ -214,13 +214,12 @@ class JointScore(Estimator):
     kind = "JointScore"
     kept_solutions = 4
 
-    def __init__(self, basis, coupling, *args, **options) -> None:
-        super().__init__(basis, coupling, *args, **options)
+    def _prepare(self) -> None:
         if any(group.ties is not None for group in self.groups):
             raise ValueError(
-                f"{coupling!r} shares parameters, which a joint fit cannot; expected a coupling without shared=True"
+                f"{self.coupling!r} shares parameters, which a joint fit cannot; expected one without shared=True"
             )
-        self.features = ImageFeatures(self.groups, basis.dim)
+        self.features = ImageFeatures(self.groups, self.basis.dim)
 
     @property
     def num_parameters(self) -> int:
@@ -256,7 +255,7 @@ class JointScore(Estimator):
         return _joint_bytes(len(self.features), self.basis.dim, noise, self.ridge == "auto")
 
     def _new_moments(self, noise: SampledNoise | None) -> JointMoments:
-        needed, available = self.memory(noise), psutil.virtual_memory().available
+        needed, available = self.memory(noise), _free_bytes(self.device)
         if needed > available:
             raise MemoryError(
                 f"{self.coupling!r} in {self.basis!r} has P = {len(self.features):,} features; its joint fit takes "
@@ -329,6 +328,10 @@ def _condition(gram: torch.Tensor) -> torch.Tensor:
     eigenvalues = torch.linalg.eigvalsh(gram)
     smallest, largest = eigenvalues[..., 0], eigenvalues[..., -1]
     return torch.where(smallest > 0, largest / smallest, torch.inf)
+
+
+def _free_bytes(device: str) -> int:
+    return torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available
 
 
 def _joint_bytes(features: int, dim: int, noise: SampledNoise | None, held_out: bool) -> int:

@@ -1,0 +1,154 @@
+"""The arithmetic that a computation cannot do without, and nothing else: what `benchmarks` measures it against.
+
+Plain matrix products of the package's shapes, blocks and dtype, on memory that is there already. Nobody reads their
+results; each function returns how many floating-point operations it did.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import torch
+from scipy.linalg import lapack
+
+from .couplings import Group
+from .joint import PANEL
+from .moments import FEATURE_BYTES, IMAGES
+from .parallel import empty_like_rows, over_blocks
+from .polynomials import PolynomialFamily
+from .wavelets import BLOCK, WaveletBasis
+
+
+def transform(basis: WaveletBasis, images: torch.Tensor) -> int:
+    """Read images [n, size, size] once, multiply by the matrices of all levels from both sides, write once."""
+    out = empty_like_rows(images, basis.dim)
+    matrices = [torch.rand(basis.size >> step, basis.size >> step).to(images) for step in range(basis.level)]
+
+    def worker() -> Callable[[slice], None]:
+        scratch = images.new_empty(BLOCK * basis.dim)
+
+        def work(rows: slice) -> None:
+            source, result = images[rows], out[rows].view(-1)
+            for matrix in matrices:
+                shape, size = (-1, *matrix.shape), len(images[rows]) * matrix.numel()
+                right, both = scratch[:size].view(shape), result[:size].view(shape)
+                torch.mm(source.reshape(-1, len(matrix)), matrix.T, out=right.flatten(0, 1))
+                torch.bmm(matrix.expand_as(right), right, out=both)
+                source = both[: len(both) // 4]
+
+        return work
+
+    over_blocks(worker, len(images), BLOCK)
+    return len(images) * sum(4 * len(matrix) ** 3 for matrix in matrices)
+
+
+def products(groups: Sequence[Group], coefficients: torch.Tensor) -> int:
+    """Gram products of all blocks [targets, C, images] of the coefficients [d, n], on features that are there."""
+    return _sums(groups, coefficients, read=False)
+
+
+def arithmetic(groups: Sequence[Group], coefficients: torch.Tensor) -> int:
+    """Read the coefficients [d, n], form each closed feature by one product, and multiply as in `products`."""
+    return _sums(groups, coefficients, read=True)
+
+
+def predictions(groups: Sequence[Group], coefficients: torch.Tensor) -> int:
+    """Multiply blocks of features of the coefficients [d, n], which are there, by one row of weights a target."""
+    operations = 0
+    for group in groups:
+        closed, out = len(group.family.closed), coefficients.new_empty(len(group.targets), 1, coefficients.shape[1])
+        weights = torch.rand(len(group.targets), 1, closed).to(out)
+
+        def use(rows: slice, images: slice, features: torch.Tensor, out=out, weights=weights) -> None:
+            out[rows, :, images] = weights[rows] @ features
+
+        _over_features(group, coefficients, use)
+        operations += 2 * closed * out.numel()
+    return operations
+
+
+def level(groups: Sequence[Group], device: str = "cpu") -> int:
+    """Integrate the noise of one level out of every Gram with two products, and solve one system a target."""
+    operations = 0
+    for group in groups:
+        closed, features = len(group.family.closed), len(group.family.exponents)
+        gram = torch.eye(closed, dtype=torch.float64, device=device).repeat(len(group.targets), 1, 1)
+        gram = gram[0] @ gram @ gram[0].mT
+        torch.linalg.solve(gram[:, :features, :features], gram[:, :features, 0])
+        operations += len(gram) * (4 * closed**3 + 2 * features**3 // 3 + 2 * features**2)
+    return operations
+
+
+def joint(features: int, dim: int, images: int, levels: int, device: str = "cpu") -> int:
+    """Add products of features [P, images] to the lower triangle of a P x P matrix, then factor and solve it."""
+    values = torch.rand(features, min(IMAGES, images), dtype=torch.float64, device=device)
+    gram = torch.zeros(features, features, dtype=torch.float64, device=device)
+    panels = range(0, features, PANEL)
+    for start in range(0, images, IMAGES):
+        block = values[:, : images - start]
+        for panel in panels:
+            gram[panel:, panel : panel + PANEL].addmm_(block[panel:], block[panel : panel + PANEL].T)
+    system = torch.eye(features, dtype=torch.float64).numpy()
+    right = torch.rand(dim, features, dtype=torch.float64).numpy().T
+    for _ in range(levels):
+        factor, _ = lapack.dpotrf(system, lower=1, clean=0)
+        lapack.dpotrs(factor, right, lower=1)
+    sums = 2 * images * sum((features - panel) * min(PANEL, features - panel) for panel in panels)
+    return sums + levels * (features**3 // 3 + 2 * features**2 * dim)
+
+
+def _sums(groups: Sequence[Group], coefficients: torch.Tensor, read: bool) -> int:
+    operations = 0
+    for group in groups:
+        targets, closed, coordinates = len(group.targets), len(group.family.closed), group.neighbours.shape[1]
+        total = coefficients.new_zeros(targets, closed, closed)
+
+        def use(rows: slice, images: slice, features: torch.Tensor, total=total) -> None:
+            total[rows].baddbmm_(features, features.mT)
+
+        _over_features(group, coefficients, use, read)
+        powers = closed - 1 - coordinates if read else 0
+        operations += targets * coefficients.shape[1] * (2 * closed**2 + powers)
+    return operations
+
+
+def _over_features(
+    group: Group, coefficients: torch.Tensor, use: Callable[[slice, slice, torch.Tensor], None], read: bool = False
+) -> None:
+    """Blocks of `moments.over_features`: each worker has one, and fills it from the coefficients if it is to read."""
+    neighbours = torch.from_numpy(group.neighbours).to(coefficients.device)
+    family, count = group.family, coefficients.shape[1]
+    images, closed = min(IMAGES, count), len(group.family.closed)
+    per_target = closed * images * coefficients.element_size()
+    targets = max(1, FEATURE_BYTES[coefficients.device.type] // per_target)
+    steps = _steps(family)
+
+    def worker() -> Callable[[slice], None]:
+        memory = torch.rand(min(targets, len(neighbours)), closed, images).to(coefficients)
+        memory[:, 0] = 1
+
+        def work(rows: slice) -> None:
+            for start in range(0, count, images):
+                block = slice(start, min(start + images, count))
+                features = memory[: rows.stop - rows.start, :, : block.stop - start]
+                if read:
+                    for q, k in enumerate(family.linear.tolist()):
+                        features[:, k] = coefficients[neighbours[rows, q], block]
+                    for k, lower, own in steps:
+                        torch.mul(features[:, lower], features[:, own], out=features[:, k])
+                use(rows, block, features)
+
+        return work
+
+    over_blocks(worker, len(neighbours), targets)
+
+
+def _steps(family: PolynomialFamily) -> list[tuple[int, int, int]]:
+    """Each closed monomial of degree 2 and more as a product of two others: rows (itself, lower, coordinate)."""
+    steps = []
+    for k, row in enumerate(family.closed.tolist()):
+        if sum(row) > 1:
+            q = next(i for i, e in enumerate(row) if e)
+            lower = tuple(e - (i == q) for i, e in enumerate(row))
+            steps.append((k, family.position[lower], int(family.linear[q])))
+    return steps

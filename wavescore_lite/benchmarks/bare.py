@@ -1,4 +1,4 @@
-"""The arithmetic that a computation cannot do without, and nothing else: what `benchmarks` measures it against.
+"""The arithmetic that a computation cannot do without, and nothing else: what its time is compared with.
 
 Plain matrix products of the package's shapes, blocks and dtype, on memory that is there already. Nobody reads their
 results; each function returns how many floating-point operations it did.
@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 import torch
 from scipy.linalg import lapack
 
-from .couplings import Group
-from .joint import PANEL
-from .moments import FEATURE_BYTES, IMAGES
-from .parallel import empty_like_rows, over_blocks
-from .polynomials import PolynomialFamily
-from .wavelets import BLOCK, WaveletBasis
+from ..couplings import Group
+from ..joint import PANEL
+from ..moments import FEATURE_BYTES, IMAGES
+from ..parallel import empty_like_rows, over_blocks
+from ..polynomials import PolynomialFamily
+from ..wavelets import BLOCK, WaveletBasis
 
 
 def transform(basis: WaveletBasis, images: torch.Tensor) -> int:
@@ -57,7 +57,7 @@ def predictions(groups: Sequence[Group], coefficients: torch.Tensor) -> int:
     operations = 0
     for group in groups:
         closed, out = len(group.family.closed), coefficients.new_empty(len(group.targets), 1, coefficients.shape[1])
-        weights = torch.rand(len(group.targets), 1, closed).to(out)
+        weights = coefficients.new_ones(len(group.targets), 1, closed)
 
         def use(rows: slice, images: slice, features: torch.Tensor, out=out, weights=weights) -> None:
             out[rows, :, images] = weights[rows] @ features
@@ -88,7 +88,7 @@ def joint(features: int, dim: int, images: int, levels: int, device: str = "cpu"
         block = values[:, : images - start]
         for panel in panels:
             gram[panel:, panel : panel + PANEL].addmm_(block[panel:], block[panel : panel + PANEL].T)
-    system = torch.eye(features, dtype=torch.float64).numpy()
+    system = (torch.eye(features, dtype=torch.float64) + 1 / features).numpy()
     right = torch.rand(dim, features, dtype=torch.float64).numpy().T
     for _ in range(levels):
         factor, _ = lapack.dpotrf(system, lower=1, clean=0)
@@ -124,8 +124,7 @@ def _over_features(
     steps = _steps(family)
 
     def worker() -> Callable[[slice], None]:
-        memory = torch.rand(min(targets, len(neighbours)), closed, images).to(coefficients)
-        memory[:, 0] = 1
+        memory = coefficients.new_ones(min(targets, len(neighbours)), closed, images)
 
         def work(rows: slice) -> None:
             for start in range(0, count, images):

@@ -1,0 +1,255 @@
+"""All cases: passes over images, what follows a pass, the joint fit, the transforms, and how costs grow."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import pywt
+import torch
+from tqdm import tqdm
+
+from .. import datasets
+from ..couplings import Coupling, band_tied, independent, local_coupled
+from ..estimator import ANALYSIS_BATCH
+from ..moments import Moments
+from ..scores import JointScore, WaveletScore
+from ..wavelets import WaveletBasis
+from . import bare
+from .memory import peak_of_pass
+from .timing import Case, Limit, Row, row, timed
+
+SIZE, SIZES = 32, (16, 32, 64, 128)
+ALL_IMAGES, QUICK_IMAGES, FEWEST_IMAGES = 60_000, 500, 64
+DENOISED = 10_000
+SIGMAS = (1.0, 2.0, 3.0, 4.0)
+
+
+class Family(NamedTuple):
+    """A family at some degree, how often its pass may take the time of a bare one, and whether that one reads."""
+
+    at_degree: Callable[[int], Coupling]
+    most: float
+    reads: bool
+
+
+FAMILIES = (
+    Family(partial(local_coupled, radius=1), 2.5, reads=False),
+    Family(band_tied, 3.0, reads=True),
+    Family(independent, 3.0, reads=True),
+)
+DEGREE = 3
+
+
+@dataclass(frozen=True)
+class Setting:
+    """On what and how long to measure.
+
+    Parameters
+    ----------
+    dataset : str
+        "mnist" or "strokes".
+    images : int
+        How many, at least 64.
+    device : str
+        Where fits, transforms and denoising run, "cpu" or "cuda".
+    turns, seconds : int, float
+        How often a case runs at least, and how long short ones are repeated; see `timing.interleaved`.
+    """
+
+    dataset: str = "strokes"
+    images: int = ALL_IMAGES
+    device: str = "cpu"
+    turns: int = 4
+    seconds: float = 2.0
+
+    @property
+    def judged(self) -> bool:
+        """Whether the limits apply: they are set for all images, on the CPU."""
+        return self.images == ALL_IMAGES and self.device == "cpu"
+
+    def load(self, size: int = SIZE, count: int | None = None) -> torch.Tensor:
+        """The first training images, by default as many as the setting says."""
+        return datasets.load_images(self.dataset, size, "train", limit=count or self.images)
+
+
+def measure(setting: Setting) -> list[Row]:
+    """Run all cases.
+
+    Parameters
+    ----------
+    setting : Setting
+
+    Returns
+    -------
+    list of dict
+        Rows with the same keys for `table` and `write`: median seconds of a case and of its counterpart, their ratio,
+        the counterpart's floating-point operations, and whether a limit is kept.
+    """
+    rows: list[Row] = []
+    seconds: dict[str, float] = {}
+    parts = (passes, after_a_pass, joint_fit, transforms, sweeps)
+    cases = itertools.chain.from_iterable(part(setting) for part in parts)
+    for case in tqdm(cases, desc="wavescore bench", unit=" cases", leave=False, disable=None):
+        rows.append(timed(case, seconds, setting.turns, setting.seconds, setting.judged))
+        seconds[case.name] = rows[-1]["seconds"]
+    return [*rows, _memory(setting)]
+
+
+def passes(setting: Setting) -> Iterator[Case]:
+    """Noise-exact fits of each coefficient, on a part of the images and on all; and their sums alone."""
+    basis, images = WaveletBasis(SIZE), setting.load()
+    for part in (8, 4, 2, 1):
+        some = images[: len(images) // part]
+        for family in FAMILIES:
+            yield _pass(family, DEGREE, some, setting.device, "images", len(some), limited=part == 1)
+    coefficients = basis.analyze(images.to(setting.device).double())
+    by_coefficient = coefficients.T.contiguous()
+    for family in FAMILIES:
+        if family.reads:
+            groups = family.at_degree(DEGREE).groups(basis)
+            yield Case(
+                f"sums of {family.at_degree(DEGREE)} from coefficients",
+                partial(_sum_up, groups, coefficients),
+                partial(bare.arithmetic, groups, by_coefficient),
+                "reading, powers, products",
+                len(images),
+                SIZE,
+                Limit("ratio", family.most),
+            )
+
+
+def after_a_pass(setting: Setting) -> Iterator[Case]:
+    """Further noise levels, and denoising many images and one."""
+    basis, images = WaveletBasis(SIZE), setting.load(count=min(DENOISED, setting.images))
+    noisy = images + 2 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    noisy = noisy.to(setting.device)
+    sigmas = (1 + 1e-4 * k for k in itertools.count())
+    for family in FAMILIES:
+        coupling = family.at_degree(DEGREE)
+        model = WaveletScore(basis, coupling, device=setting.device).fit(images)
+        yield Case(
+            f"further noise level, {coupling}",
+            lambda model=model: model.coefficients(next(sigmas)),
+            partial(bare.level, model.groups),
+            "two products, a solution",
+            setting.images,
+            SIZE,
+            Limit("share", 0.02),
+            share_of=f"pass, {coupling}",
+        )
+        for some, most in ((noisy, 1.5), (noisy[:1], 0.003)):
+            yield Case(
+                f"denoise, {coupling}",
+                partial(model.denoise, some, 2.0),
+                partial(_bare_denoising, model, some),
+                "transforms, products",
+                len(some),
+                SIZE,
+                None if family.reads else Limit("seconds", most),
+            )
+
+
+def joint_fit(setting: Setting) -> Iterator[Case]:
+    """The joint fit (eq. 23), with its solutions at four noise levels."""
+    basis, coupling, images = WaveletBasis(SIZE), independent(DEGREE), setting.load()
+    features = len(JointScore(basis, coupling).features)
+
+    def run() -> None:
+        model = JointScore(basis, coupling, device=setting.device).fit(images)
+        for sigma in SIGMAS:
+            model.coefficients(sigma)
+
+    yield Case(
+        f"joint, {coupling}, {len(SIGMAS)} noise levels",
+        run,
+        partial(bare.joint, features, basis.dim, len(images), len(SIGMAS), setting.device),
+        "products, factors, solutions",
+        len(images),
+        SIZE,
+        Limit("ratio", 2.5),
+    )
+
+
+def transforms(setting: Setting) -> Iterator[Case]:
+    """Analysis and synthesis beside one read and one write through their products, and beside PyWavelets."""
+    basis = WaveletBasis(SIZE)
+    periodic = {"wavelet": basis.wavelet, "mode": "periodization", "axes": (1, 2)}
+    for dtype in (torch.float32, torch.float64):
+        images = setting.load().to(setting.device, dtype)
+        pixels = images.cpu().numpy()
+
+        def run(images=images) -> None:
+            basis.synthesize(basis.analyze(images))
+
+        def by_pywavelets(pixels=pixels) -> None:
+            pywt.waverec2(pywt.wavedec2(pixels, level=basis.level, **periodic), **periodic)
+
+        name, shape = f"analysis and synthesis, {str(dtype).removeprefix('torch.')}", (len(images), SIZE)
+        read_and_write = partial(bare.transform, basis, images)
+        yield Case(name, run, read_and_write, "read, products, write", *shape, Limit("ratio", 3.0))
+        yield Case(name, run, by_pywavelets, "PyWavelets, one thread", *shape)
+
+
+def sweeps(setting: Setting) -> Iterator[Case]:
+    """Passes over equally many pixels at all sizes, and over few images at all radii and degrees."""
+    for size in SIZES:
+        images = setting.load(size, setting.images * SIZE**2 // (4 * size**2))
+        for family in FAMILIES:
+            yield _pass(family, DEGREE, images, setting.device, "size", size)
+    few = setting.load(count=setting.images // 32)
+    for radius in range(4):
+        family = FAMILIES[0]._replace(at_degree=partial(local_coupled, radius=radius))
+        yield _pass(family, DEGREE, few, setting.device, "radius", radius)
+    for degree in range(1, 5):
+        for family in FAMILIES:
+            yield _pass(family, degree, few, setting.device, "degree", degree)
+
+
+def _pass(
+    family: Family, degree: int, images: torch.Tensor, device: str, axis: str, at: float, limited: bool = False
+) -> Case:
+    coupling, basis = family.at_degree(degree), WaveletBasis(images.shape[-1])
+    groups, pixels = coupling.groups(basis), images.to(device).double()
+    coefficients = basis.analyze(pixels).T.contiguous()
+
+    def read_and_multiply() -> int:
+        return bare.transform(basis, pixels) + bare.arithmetic(groups, coefficients)
+
+    return Case(
+        f"pass, {coupling}",
+        lambda: WaveletScore(basis, coupling, device=device).fit(images),
+        read_and_multiply if family.reads else partial(bare.products, groups, coefficients),
+        "analysis, reading, powers, products" if family.reads else "products",
+        len(images),
+        basis.size,
+        Limit("ratio", family.most) if limited else None,
+        axis=axis,
+        at=at,
+    )
+
+
+def _sum_up(groups: list, coefficients: torch.Tensor) -> None:
+    moments = Moments(groups, device=str(coefficients.device.type))
+    for batch in coefficients.split(ANALYSIS_BATCH):
+        moments.update(batch)
+
+
+def _bare_denoising(model: WaveletScore, noisy: torch.Tensor) -> int:
+    operations = 2 * bare.transform(model.basis, noisy)
+    bare.transform(model.basis, noisy)
+    return operations + bare.predictions(model.groups, noisy.flatten(1).T)
+
+
+def _memory(setting: Setting) -> Row:
+    return row(
+        case=f"memory above the images, pass, {FAMILIES[0].at_degree(DEGREE)}",
+        images=setting.images,
+        size=SIZE,
+        gib=peak_of_pass(setting.dataset, SIZE, setting.images) / 2**30,
+        limit=Limit("gib", 2.0),
+        judged=setting.judged,
+    )

@@ -1,0 +1,123 @@
+"""What was measured, as a table, a CSV file and a picture."""
+
+from __future__ import annotations
+
+import csv
+import io
+import platform
+from contextlib import suppress
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import NullLocator
+from tabulate import tabulate
+
+from .. import plots
+from ..storage import whole_file
+from .cases import FAMILIES, Setting
+from .timing import Limit, Row, row
+
+LINEAR = 1.1  # the largest exponent that passes for linear growth
+AXES = {"images": "images", "size": "side of the images in pixels", "radius": "radius", "degree": "degree"}
+FILES = ("bench.csv", "bench.png")
+
+
+def heading(setting: Setting) -> str:
+    """On what was measured, in one line."""
+    where = f"{torch.get_num_threads()} threads of {_processor()}"
+    if setting.device == "cuda":
+        where += f" and {torch.cuda.get_device_name()}"
+    return f"{setting.images:,} images of {setting.dataset}; {where}; torch {torch.__version__}"
+
+
+def growth(rows: list[Row], setting: Setting) -> list[Row]:
+    """Exponents with which the time of a pass grows with the images, and the time of an image with its pixels."""
+    out = []
+    for axis, unit in (("images", "images"), ("size", "pixels")):
+        points = [row for row in rows if row["axis"] == axis]
+        for name in dict.fromkeys(point["case"] for point in points):
+            same = [point for point in points if point["case"] == name]
+            count, size, seconds = (np.array([point[key] for point in same]) for key in ("images", "size", "seconds"))
+            x, y = (count, seconds) if axis == "images" else (size**2, seconds / count)
+            exponent = float(np.polyfit(np.log(x), np.log(y), 1)[0])
+            limit = Limit("exponent", LINEAR)
+            out.append(row(case=f"{name}: growth with {unit}", exponent=exponent, limit=limit, judged=setting.judged))
+    return out
+
+
+def table(rows: list[Row]) -> str:
+    """The rows for a terminal."""
+    headers = ["case", "images", "size", "seconds", "beside", "seconds", "ratio", "GFLOP", "limit", "within"]
+    keys = ["case", "images", "size", "seconds", "beside", "beside_seconds", "ratio", "gflop"]
+    lines = [[*(row[key] for key in keys), _limit(row), row["within"]] for row in rows]
+    return tabulate(lines, headers, floatfmt=".3g", numalign="right")
+
+
+def picture(rows: list[Row]) -> Figure:
+    """Cost of passes against images, size, radius and degree; a flat line grows no faster than the data.
+
+    Parameters
+    ----------
+    rows : list of dict
+        What `measure` returned.
+    """
+    plots.use_style()
+    figure, axes = plt.subplots(2, 2, figsize=(9, 7), sharey=True)
+    for axis, (key, label) in zip(axes.flat, AXES.items(), strict=True):
+        axis.set(xlabel=label, yscale="log", xscale="log" if key in ("images", "size") else "linear")
+        _draw(axis, [row for row in rows if row["axis"] == key])
+    for axis in axes[:, 0]:
+        axis.set_ylabel("ns per image and pixel")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(FAMILIES))
+    return figure
+
+
+def write(rows: list[Row], title: str, folder: Path) -> None:
+    """Write the rows to bench.csv and their picture to bench.png, each whole or not at all."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({key: _short(value) for key, value in row.items()} for row in rows)
+    figure = picture(rows)
+    figure.suptitle(title, fontsize=9)
+    table_file, picture_file = (folder / name for name in FILES)
+    with whole_file(table_file) as file:
+        file.write(text.getvalue().encode())
+    with whole_file(picture_file) as file:
+        figure.savefig(file, format="png", dpi=150)
+    plt.close(figure)
+
+
+def _draw(axis: Axes, points: list[Row]) -> None:
+    for family, colour in zip(FAMILIES, plots.PALETTE, strict=False):
+        name = repr(family.at_degree(1)).partition("(")[0]
+        own = [point for point in points if name in point["case"]]
+        pixels = [point["images"] * point["size"] ** 2 for point in own]
+        for key, style, label in (("seconds", "-o", name), ("beside_seconds", "--", f"{name}, bare arithmetic")):
+            cost = [1e9 * point[key] / count for point, count in zip(own, pixels, strict=True)]
+            axis.plot([point["at"] for point in own], cost, style, color=colour, markersize=4, label=label)
+    places = sorted({point["at"] for point in points})
+    axis.set_xticks(places, [f"{place:,}" for place in places])
+    axis.xaxis.set_minor_locator(NullLocator())
+
+
+def _limit(row: Row) -> str:
+    """The limited number and its limit."""
+    return f"{row['measure']} {row[row['measure']]:.3g} of {row['limit']:g}" if row["measure"] else ""
+
+
+def _short(value: str | float) -> str | float:
+    return f"{value:.4g}" if isinstance(value, float) else value
+
+
+def _processor() -> str:
+    """The processor's name, where the system tells."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()

@@ -2,11 +2,12 @@
 
 The companion package of the book *wavescore*. Data takes one way through it: `datasets` gives images, `wavelets`
 turns them into coefficients, `couplings` says which coefficients each one listens to and through which
-`polynomials`, `moments` sums what that needs, `scores` solves for the estimator; `denoisers`, `sampling` and
+`polynomials`, `moments` sums what that needs, `scores` solves for the estimator, and
+`closed_form` writes the smallest solutions out; `denoisers`, `sampling` and
 `metrics` take anything that answers `denoise(noisy, sigma)`.
 """
 
-from . import plots
+from . import closed_form, plots
 from .couplings import Coupling, Group, band_tied, independent, local_coupled
 from .datasets import load_images, load_labels, resolve_dataset
 from .denoisers import MeanImage, Wiener
@@ -34,6 +35,7 @@ __all__ = [
     "WaveletScore",
     "Wiener",
     "band_tied",
+    "closed_form",
     "compare",
     "denoising_errors",
     "denoising_mse",

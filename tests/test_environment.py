@@ -100,7 +100,7 @@ def imported(path):
     [("wavescore_lite", ["download"]), ("book", ["book"]), ("tests", ["book", "test"])],
 )
 def test_imports_are_declared(folder, extras):
-    own = {"wavescore_lite", "book", "offline_mathjax", *sys.stdlib_module_names}
+    own = {"wavescore_lite", "book", "tests", "offline_mathjax", *sys.stdlib_module_names}
     provided_by_book = {"sphinx", "docutils"}
     declared = requirements([*PROJECT["dependencies"], *(line for name in extras for line in EXTRAS[name])])
     distributions = packages_distributions()

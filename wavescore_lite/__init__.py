@@ -2,9 +2,8 @@
 
 The companion package of the book *wavescore*. Data takes one way through it: `datasets` gives images, `wavelets`
 turns them into coefficients, `couplings` says which coefficients each one listens to and through which
-`polynomials`, `moments` sums what that needs, `scores` solves for the estimator, and
-`closed_form` writes the smallest solutions out; `denoisers`, `sampling` and
-`metrics` take anything that answers `denoise(noisy, sigma)`.
+`polynomials`, `moments` sums what that needs, `scores` solves for the estimator, and `closed_form` writes the
+smallest solutions out; `denoisers`, `sampling` and `metrics` take anything that answers `denoise(noisy, sigma)`.
 """
 
 from . import closed_form, plots

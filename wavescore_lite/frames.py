@@ -7,10 +7,8 @@ a frame, and M - d equations tie the coefficients of an image to one another.
 Three facts make its pseudo-inverse cheap. With zeros, B has orthonormal columns: it is the orthonormal transform of
 the plane, of an image that vanishes outside the square. As every atom that reaches into the square is there, the
 transpose of that B is a left inverse in *every* mode; `pywt.waverec2` computes it. And each level's matrix with zeros,
-completed to an orthogonal one, turns y into that image u and M - d numbers v, and B x into x and some C x. What is
-left to minimise over x is the squared distance of u from x and of v from C x together, least at
-
-    x = u + C^T (1 + C C^T)^-1 (v - C u).
+completed to an orthogonal one, turns y into that image u and M - d numbers v, and B x into x and some C x. Least
+squares over x is then a small problem: x = u + C^T (1 + C C^T)^-1 (v - C u).
 """
 
 from __future__ import annotations
@@ -58,9 +56,9 @@ class WaveletFrame:
 
     Notes
     -----
-    Coefficients equal `pywt.wavedec2(image, wavelet, mode=mode, level=level)`, flattened. Above `pywt.dwt_max_level`,
-    which the deepest level taken here may be by one, it warns of boundary effects: all of the coarsest coefficients
-    see some padding. The haar filter never reaches over the edge, and its frame is the basis.
+    Coefficients equal `pywt.wavedec2(image, wavelet, mode=mode, level=level)`, flattened. One level above
+    `pywt.dwt_max_level`, the deepest taken here, it warns that padding reaches all of the coarsest coefficients. The
+    haar filter never reaches over the edge, and its frame is the basis.
 
     Examples
     --------
@@ -93,6 +91,11 @@ class WaveletFrame:
 
     def __hash__(self) -> int:
         return hash(repr(self))
+
+    @property
+    def options(self) -> dict[str, int | str]:
+        """The arguments that make this frame."""
+        return {"size": self.size, "wavelet": self.wavelet, "level": self.level, "mode": self.mode}
 
     @property
     def dim(self) -> int:
@@ -186,8 +189,9 @@ class WaveletFrame:
         >>> [round(bound, 12) for bound in WaveletFrame(8, mode="symmetric").frame_bounds()]
         [1.0, 4.0]
         """
-        stretched = torch.linalg.svdvals(self._correction[0])  # of C: B^T B = 1 + C^T C
-        spectrum = 1 + pad(stretched, (0, self.size**2 - len(stretched))) ** 2
+        smaller = min(self._correction[0], self._correction[0].T, key=len)  # C^T or C: B^T B = 1 + C^T C
+        stretched = torch.linalg.eigvalsh(smaller @ smaller.T).clamp(min=0)
+        spectrum = 1 + pad(stretched, (0, self.size**2 - len(smaller)))
         return spectrum.min().item(), spectrum.max().item()
 
     @cached_property

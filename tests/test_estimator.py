@@ -266,6 +266,59 @@ class TestRisk:
             ws.WaveletScore(BASIS, ws.independent(1)).risk(1.0)
 
 
+class TestFrames:
+    """In a padded frame coefficient noise is correlated: sampled fits, and refusals that say why."""
+
+    FRAME = ws.WaveletFrame(8, "db2", level=1, mode="symmetric")
+
+    @fits
+    @pytest.mark.parametrize("coupling", [ws.independent(2), ws.band_tied(2, parent=True)], ids=repr)
+    def test_sampled_fit_is_regression_onto_frame_coefficients(self, fit, coupling, images):
+        sigma, ridge, draws = 1.2, 1e-2, 3
+        model = fit(self.FRAME, coupling, ridge=ridge).fit(images, noise=ws.SampledNoise([sigma], draws))
+        clean = np.tile(self.FRAME.analyze(images).numpy(), (draws, 1))
+        pixels = torch.cat([standard_normal(0, len(images), (8, 8), 0, FITTING, k) for k in range(draws)]).double()
+        noisy_images = images.repeat(draws, 1, 1) + sigma * pixels
+        noisy = self.FRAME.analyze(noisy_images).numpy()
+        scaled, predicted = noisy / noisy.std(axis=0), np.empty_like(clean)
+        systems = [(group.neighbours, group.family.exponents) for group in model.groups]
+        if fit is ws.JointScore:
+            factors = np.column_stack([scaled, np.ones(len(scaled))])[:, model.features.factors]
+            phi = factors.prod(axis=2)
+            gram = phi.T @ phi / len(phi) + ridge * np.eye(phi.shape[1])
+            predicted = phi @ np.linalg.solve(gram, phi.T @ clean / len(phi))
+            systems = []
+        for neighbours, table in systems:
+            for row in neighbours:
+                phi = np.prod(scaled[:, None, row] ** table, axis=2)
+                gram = phi.T @ phi / len(phi) + ridge * np.eye(len(table))
+                predicted[:, row[0]] = phi @ np.linalg.solve(gram, phi.T @ clean[:, row[0]] / len(phi))
+        expected = np.linalg.lstsq(self.FRAME.matrix().numpy(), predicted.T, rcond=None)[0].T
+        assert_allclose(model.denoise(noisy_images, sigma).flatten(1), expected, atol=1e-8)
+
+    @fits
+    def test_round_trip(self, fit, images, tmp_path):
+        model = fit(self.FRAME, ws.independent(1)).fit(images, noise=ws.SampledNoise([1.0]))
+        model.save(tmp_path / "model.npz")
+        loaded = fit.load(tmp_path / "model.npz", basis=self.FRAME)
+        assert torch.equal(loaded.denoise(images, 1.0), model.denoise(images, 1.0))
+        with pytest.raises(ValueError, match=r"mode='symmetric'\); expected WaveletBasis\(8"):
+            fit.load(tmp_path / "model.npz", basis=BASIS)
+
+    @fits
+    def test_refusals_say_why(self, fit, images):
+        model = fit(self.FRAME, ws.independent(1))
+        why = "noise is correlated in WaveletFrame"
+        with pytest.raises(ValueError, match=rf"{why}.* expected fit\(images, noise=SampledNoise"):
+            model.fit(images)
+        with pytest.raises(ValueError, match=rf"{why}.* expected fit"):
+            model.partial_fit(images)
+        with pytest.raises(ValueError, match=rf"target is 'score'.*{why}"):
+            fit(self.FRAME, ws.independent(1), target="score")
+        with pytest.raises(ValueError, match="noise is not integrated out in WaveletFrame"):
+            model.fit(images, noise=ws.SampledNoise([1.0])).risk(1.0, images)
+
+
 class TestFiles:
     @fits
     @pytest.mark.parametrize("noise", [None, ws.SampledNoise([1.0], draws=3)], ids=["exact", "sampled"])

@@ -10,6 +10,7 @@ from . import closed_form, plots
 from .couplings import Coupling, Group, band_tied, independent, local_coupled
 from .datasets import load_images, load_labels, resolve_dataset
 from .denoisers import MeanImage, Wiener
+from .frames import WaveletFrame
 from .metrics import compare, denoising_errors, denoising_mse, error_saved, error_table
 from .moments import Moments
 from .noise import SampledNoise
@@ -31,6 +32,7 @@ __all__ = [
     "Record",
     "SampledNoise",
     "WaveletBasis",
+    "WaveletFrame",
     "WaveletScore",
     "Wiener",
     "band_tied",

@@ -14,12 +14,12 @@ import torch
 from . import storage
 from .checks import check_choice, check_device, check_images, check_ridge, check_sigma
 from .couplings import Coupling, Group
+from .frames import WaveletFrame
 from .moments import Sums
 from .noise import SampledNoise
 from .polynomials import PolynomialFamily
 from .wavelets import WaveletBasis
 
-WaveletFrame = WaveletBasis  # TEMP
 TARGETS = ("denoise", "score")
 POLYNOMIALS = ("monomial", "hermite")
 ANALYSIS_BATCH = 8192  # images analysed at a time, which bounds the memory of a fit
@@ -46,7 +46,7 @@ class Estimator(ABC):
 
     def __init__(
         self,
-        basis: WaveletBasis,
+        basis: WaveletBasis | WaveletFrame,
         coupling: Coupling,
         polynomials: str = "monomial",
         ridge: float | str = 1e-6,
@@ -275,7 +275,7 @@ class Estimator(ABC):
         storage.write(path, header, arrays)
 
     @classmethod
-    def load(cls, path: str | Path, basis: WaveletBasis | None = None, device: str = "cpu") -> Self:
+    def load(cls, path: str | Path, basis: WaveletBasis | WaveletFrame | None = None, device: str = "cpu") -> Self:
         """Read a model that `save` wrote.
 
         Parameters

@@ -213,7 +213,7 @@ class JointMoments(Sums):
         return Equations(*map(torch.from_numpy, parts))
 
     def _add_noise(self, gram: np.ndarray, variance: float) -> None:
-        """Add sum_alpha sigma^(2|alpha|) / alpha! D^alpha M D^alpha^T, alpha > 0, to M in place."""
+        """Add sum_(alpha > 0) sigma^(2 deg alpha) / alpha! D^alpha M D^alpha^T to M in place."""
         features, quotients, weight, order = self.features.shared
         values = weight * variance**order * gram[tuple(quotients)]
         np.add.at(gram, tuple(features), values)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 FORMAT = 2
-ODD = 0x9E3779B97F4A7C15 - 2**64  # 2^64 divided by the golden ratio, odd: multiplying by it permutes the 64-bit numbers
+ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio: multiplying by it permutes 64-bit numbers
 
 
 @contextmanager
@@ -101,9 +101,9 @@ def fingerprint(images: torch.Tensor) -> int:
     >>> fingerprint(images) == (fingerprint(images[:3]) + fingerprint(images[3:])) % 2**64
     True
     """
-    bits = images.cpu().float().contiguous().flatten(1).view(torch.int32).long()
-    place = torch.arange(1, bits.shape[1] + 1) * ODD
-    checksum = ((bits ^ place) * (place | 1)).sum(dim=1)
+    words = images.cpu().float().contiguous().flatten(1).numpy().view(np.uint64)
+    place = np.arange(1, words.shape[1] + 1, dtype=np.uint64) * ODD | np.uint64(1)
+    checksum = words @ place + ODD
     for shift in (29, 32):
-        checksum = (checksum ^ (checksum >> shift)) * ODD
-    return int(checksum.sum().item()) % 2**64
+        checksum = (checksum ^ (checksum >> np.uint64(shift))) * ODD
+    return int(checksum.sum(dtype=np.uint64))

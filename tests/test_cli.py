@@ -1,13 +1,15 @@
 """The command line teaches, draws, and refuses in words; what it refuses leaves no file behind."""
 
+import csv
 import gzip
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
-from wavescore_lite import datasets, mnist
+from wavescore_lite import benchmarks, datasets, mnist
 from wavescore_lite.cli import app
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -121,6 +123,78 @@ def test_demo_that_cannot_draw_keeps_the_old_picture(here, monkeypatch):
     assert (here / "demo.png").read_bytes() == b"old"
 
 
+def test_bench_prints_the_table_and_writes_it(here):
+    code, said = run("bench", "--quick", "--images", "64", "--dataset", "strokes", "--output", ".")
+    assert code == 0, said
+    assert "64 images of strokes, 16 x 16" in said
+    assert "no limit judged: they are set for 60,000 images of 32 x 32 on the CPU" in said
+    assert sorted(path.name for path in here.iterdir()) == ["bench.csv", "bench.png"]
+    assert (here / "bench.png").read_bytes().startswith(PNG_SIGNATURE)
+    with open(here / "bench.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert row["case"] in said
+        numbers = [float(row[key]) for key in ("seconds", "beside_seconds", "ratio", "exponent", "gib") if row[key]]
+        assert all(np.isfinite(numbers))
+        assert len(numbers) == (3 if row["beside"] else 1)
+        assert row["within"] == ""
+    named = [row["case"].partition(",")[0] for row in rows]
+    assert {name: named.count(name) for name in named} == {
+        "pass": 4 * 3 + 4 * 3 + 4 + 4 * 3,
+        "sums from coefficients": 2,
+        "further noise level": 3,
+        "denoise": 6,
+        "joint": 1,
+        "analysis and synthesis": 4,
+        "memory of a pass": 1,
+        "growth with images": 3,
+        "growth with pixels": 3,
+    }
+    assert [sum(row["axis"] == axis for row in rows) for axis in ("images", "size", "radius", "degree")] == [
+        12,
+        12,
+        4,
+        12,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--output", "missing"), "output is missing; expected a folder that is there and can be written to"),
+        (("--output", "file.txt"), "output is file.txt; expected a folder"),
+        (("--images", "63"), "Invalid value for '--images'"),
+        (("--images", "60001"), "limit is 60001; expected None or 1 to 60000"),
+        (("--dataset", "mnist"), "set WAVESCORE_DATA to a folder that holds MNIST"),
+        (("--device", "gpu"), "Invalid value for '--device'"),
+        pytest.param(
+            ("--device", "cuda"),
+            "device is 'cuda', but torch finds no GPU",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+    ],
+    ids=lambda value: "=".join(value) if isinstance(value, tuple) else "",
+)
+def test_bench_refuses_before_it_works(arguments, message, here, monkeypatch):
+    monkeypatch.setattr(benchmarks, "measure", lambda setting: pytest.fail("measured all the same"))
+    (here / "file.txt").write_text("here before")
+    code, said = run("bench", "--quick", "--dataset", "strokes", "--output", ".", *arguments)
+    assert code == 2
+    assert message in said
+    assert [path.name for path in here.iterdir()] == ["file.txt"]
+
+
+def test_bench_that_cannot_write_says_so(here, monkeypatch):
+    def full_disk(rows, title, folder):
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr(benchmarks, "measure", lambda setting: [])
+    monkeypatch.setattr(benchmarks, "write", full_disk)
+    code, said = run("bench", "--quick", "--dataset", "strokes", "--output", ".")
+    assert code == 2
+    assert ". could not be written to: no space left on device" in said
+
+
 def test_data_says_where_mnist_was_found(tmp_path, monkeypatch):
     write_mnist(tmp_path / "data", monkeypatch)
     for arguments, place in ((("--root", str(tmp_path / "data")), "root"), ((), "WAVESCORE_DATA")):
@@ -153,11 +227,12 @@ def test_data_names_the_damage(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "lessons"),
     [
-        ((), ["wavescore demo", "demo", "data", "Say where MNIST"]),
+        ((), ["wavescore demo", "demo", "data", "Say where MNIST", "bench", "Measure what the package costs"]),
         (("demo",), ["--size", "a power of two", "--degree", "1 to 6", "a tenth as many are held out", "Example:"]),
+        (("bench",), ["--quick", "do all run?", "all 60,000 by default", "bench.csv and bench.png", "Example:"]),
         (("data",), ["--root", "$WAVESCORE_DATA", "the cache folder", "torchvision's layout"]),
     ],
-    ids=["wavescore", "demo", "data"],
+    ids=["wavescore", "demo", "bench", "data"],
 )
 def test_help_teaches(command, lessons):
     code, said = run(*command, "--help")

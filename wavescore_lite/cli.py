@@ -1,4 +1,4 @@
-"""The command line: `wavescore demo` and `wavescore data`."""
+"""The command line: `wavescore demo`, `wavescore data` and `wavescore bench`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,19 @@ import matplotlib
 import torch
 import typer
 
-from . import MeanImage, WaveletBasis, WaveletScore, Wiener, compare, datasets, error_table, independent, plots
+from . import (
+    MeanImage,
+    WaveletBasis,
+    WaveletScore,
+    Wiener,
+    benchmarks,
+    compare,
+    datasets,
+    error_table,
+    independent,
+    plots,
+)
+from .checks import check_device
 from .noise import standard_normal
 from .storage import whole_file
 
@@ -31,6 +43,13 @@ class Dataset(StrEnum):
     auto = "auto"
     mnist = "mnist"
     strokes = "strokes"
+
+
+class Device(StrEnum):
+    """Where fits and denoising run."""
+
+    cpu = "cpu"
+    cuda = "cuda"
 
 
 @app.callback()
@@ -96,6 +115,43 @@ def data(
             "  - put the four files of MNIST (gzipped or not) in FOLDER/MNIST/raw and set WAVESCORE_DATA=FOLDER\n"
             "  - do without: load_images('strokes') draws its own digits, and 'auto' falls back to them"
         )
+
+
+@app.command()
+def bench(
+    quick: Annotated[bool, typer.Option("--quick", help="500 images of 16 x 16, each case once: do all run?")] = False,
+    images: Annotated[
+        int | None, typer.Option(help="Training images; all 60,000 by default.", min=benchmarks.FEWEST_IMAGES)
+    ] = None,
+    dataset: Annotated[Dataset, typer.Option(help="auto: MNIST where it is found or can be fetched.")] = Dataset.auto,
+    device: Annotated[Device, typer.Option(help="Where fits, transforms and denoising run.")] = Device.cpu,
+    output: Annotated[Path, typer.Option(help="Folder for bench.csv and bench.png.")] = Path("benchmarks"),
+) -> None:
+    """Measure what the package costs beside the bare arithmetic of the same work; some ten minutes on two cores.
+
+    Example: wavescore bench --quick --output .
+    """
+    try:
+        _check_folder(output)
+        options = {"images": 500, "size": 16, "turns": 1, "seconds": 0.0} if quick else {}
+        options |= {"images": images} if images else {}
+        setting = benchmarks.Setting(datasets.resolve_dataset(dataset), device=check_device(device.value), **options)
+        setting.load()
+    except (ValueError, TypeError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    typer.echo(f"{benchmarks.heading(setting)}\n")
+    rows = benchmarks.measure(setting)
+    typer.echo(benchmarks.table(rows))
+    typer.echo(f"\n{benchmarks.verdict(rows)}")
+    try:
+        benchmarks.write(rows, benchmarks.heading(setting), output)
+    except OSError as error:
+        raise typer.BadParameter(f"{output} could not be written to: {error}") from error
+
+
+def _check_folder(output: Path) -> None:
+    if not output.is_dir() or not os.access(output, os.W_OK | os.X_OK):
+        raise ValueError(f"output is {output}; expected a folder that is there and can be written to")
 
 
 def _check_output(output: Path) -> None:

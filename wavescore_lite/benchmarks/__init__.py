@@ -4,7 +4,7 @@ A *case* is what is run, its bare counterpart, and the limit that is set to it, 
 the counterparts, `timing` runs both in turns, `memory` looks at a process of its own, `report` writes it all down.
 """
 
-from .cases import ALL_IMAGES, FEWEST_IMAGES, QUICK_IMAGES, Setting, measure
-from .report import growth, heading, table, write
+from .cases import ALL_IMAGES, FEWEST_IMAGES, Setting, measure
+from .report import heading, table, verdict, write
 
-__all__ = ["ALL_IMAGES", "FEWEST_IMAGES", "QUICK_IMAGES", "Setting", "growth", "heading", "measure", "table", "write"]
+__all__ = ["ALL_IMAGES", "FEWEST_IMAGES", "Setting", "heading", "measure", "table", "verdict", "write"]

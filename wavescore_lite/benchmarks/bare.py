@@ -30,11 +30,11 @@ def transform(basis: WaveletBasis, images: torch.Tensor) -> int:
         def work(rows: slice) -> None:
             source, result = images[rows], out[rows].view(-1)
             for matrix in matrices:
-                shape, size = (-1, *matrix.shape), len(images[rows]) * matrix.numel()
-                right, both = scratch[:size].view(shape), result[:size].view(shape)
+                size = len(images[rows]) * matrix.numel()
+                right, both = (memory[:size].view(-1, *matrix.shape) for memory in (scratch, result))
                 torch.mm(source.reshape(-1, len(matrix)), matrix.T, out=right.flatten(0, 1))
                 torch.bmm(matrix.expand_as(right), right, out=both)
-                source = both[: len(both) // 4]
+                source = result[: size // 4]
 
         return work
 

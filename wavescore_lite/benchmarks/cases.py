@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -14,16 +15,14 @@ from tqdm import tqdm
 
 from .. import datasets
 from ..couplings import Coupling, band_tied, independent, local_coupled
-from ..estimator import ANALYSIS_BATCH
-from ..moments import Moments
+from ..moments import IMAGES, Moments
 from ..scores import JointScore, WaveletScore
 from ..wavelets import WaveletBasis
 from . import bare
 from .memory import peak_of_pass
-from .timing import Case, Limit, Row, row, timed
+from .timing import Case, Limit, Row, growth, row, timed
 
-SIZE, SIZES = 32, (16, 32, 64, 128)
-ALL_IMAGES, QUICK_IMAGES, FEWEST_IMAGES = 60_000, 500, 64
+ALL_IMAGES, FEWEST_IMAGES, FULL_SIZE = 60_000, 64, 32
 DENOISED = 10_000
 SIGMAS = (1.0, 2.0, 3.0, 4.0)
 
@@ -52,8 +51,8 @@ class Setting:
     ----------
     dataset : str
         "mnist" or "strokes".
-    images : int
-        How many, at least 64.
+    images, size : int
+        How many, at least 64, and their side in pixels; one part looks at half that side and up to four times as much.
     device : str
         Where fits, transforms and denoising run, "cpu" or "cuda".
     turns, seconds : int, float
@@ -62,18 +61,19 @@ class Setting:
 
     dataset: str = "strokes"
     images: int = ALL_IMAGES
+    size: int = FULL_SIZE
     device: str = "cpu"
     turns: int = 4
     seconds: float = 2.0
 
     @property
     def judged(self) -> bool:
-        """Whether the limits apply: they are set for all images, on the CPU."""
-        return self.images == ALL_IMAGES and self.device == "cpu"
+        """Whether the limits apply: they are set for all images, at 32 x 32, on the CPU."""
+        return (self.images, self.size, self.device) == (ALL_IMAGES, FULL_SIZE, "cpu")
 
-    def load(self, size: int = SIZE, count: int | None = None) -> torch.Tensor:
-        """The first training images, by default as many as the setting says."""
-        return datasets.load_images(self.dataset, size, "train", limit=count or self.images)
+    def load(self, size: int | None = None, count: int | None = None) -> torch.Tensor:
+        """The first training images; size and count are by default the setting's."""
+        return datasets.load_images(self.dataset, size or self.size, "train", limit=count or self.images)
 
 
 def measure(setting: Setting) -> list[Row]:
@@ -96,12 +96,12 @@ def measure(setting: Setting) -> list[Row]:
     for case in tqdm(cases, desc="wavescore bench", unit=" cases", leave=False, disable=None):
         rows.append(timed(case, seconds, setting.turns, setting.seconds, setting.judged))
         seconds[case.name] = rows[-1]["seconds"]
-    return [*rows, _memory(setting)]
+    return [*rows, _memory(setting), *growth(rows, setting.judged)]
 
 
 def passes(setting: Setting) -> Iterator[Case]:
     """Noise-exact fits of each coefficient, on a part of the images and on all; and their sums alone."""
-    basis, images = WaveletBasis(SIZE), setting.load()
+    basis, images = WaveletBasis(setting.size), setting.load()
     for part in (8, 4, 2, 1):
         some = images[: len(images) // part]
         for family in FAMILIES:
@@ -112,19 +112,19 @@ def passes(setting: Setting) -> Iterator[Case]:
         if family.reads:
             groups = family.at_degree(DEGREE).groups(basis)
             yield Case(
-                f"sums of {family.at_degree(DEGREE)} from coefficients",
+                f"sums from coefficients, {_short(family.at_degree(DEGREE))}",
                 partial(_sum_up, groups, coefficients),
                 partial(bare.arithmetic, groups, by_coefficient),
-                "reading, powers, products",
+                "reading, sums",
                 len(images),
-                SIZE,
+                setting.size,
                 Limit("ratio", family.most),
             )
 
 
 def after_a_pass(setting: Setting) -> Iterator[Case]:
     """Further noise levels, and denoising many images and one."""
-    basis, images = WaveletBasis(SIZE), setting.load(count=min(DENOISED, setting.images))
+    basis, images = WaveletBasis(setting.size), setting.load(count=min(DENOISED, setting.images))
     noisy = images + 2 * torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
     noisy = noisy.to(setting.device)
     sigmas = (1 + 1e-4 * k for k in itertools.count())
@@ -132,30 +132,30 @@ def after_a_pass(setting: Setting) -> Iterator[Case]:
         coupling = family.at_degree(DEGREE)
         model = WaveletScore(basis, coupling, device=setting.device).fit(images)
         yield Case(
-            f"further noise level, {coupling}",
+            f"further noise level, {_short(coupling)}",
             lambda model=model: model.coefficients(next(sigmas)),
             partial(bare.level, model.groups),
-            "two products, a solution",
+            "products, solutions",
             setting.images,
-            SIZE,
+            setting.size,
             Limit("share", 0.02),
-            share_of=f"pass, {coupling}",
+            share_of=f"pass, {_short(coupling)}",
         )
         for some, most in ((noisy, 1.5), (noisy[:1], 0.003)):
             yield Case(
-                f"denoise, {coupling}",
+                f"denoise, {_short(coupling)}",
                 partial(model.denoise, some, 2.0),
                 partial(_bare_denoising, model, some),
                 "transforms, products",
                 len(some),
-                SIZE,
+                setting.size,
                 None if family.reads else Limit("seconds", most),
             )
 
 
 def joint_fit(setting: Setting) -> Iterator[Case]:
     """The joint fit (eq. 23), with its solutions at four noise levels."""
-    basis, coupling, images = WaveletBasis(SIZE), independent(DEGREE), setting.load()
+    basis, coupling, images = WaveletBasis(setting.size), independent(DEGREE), setting.load()
     features = len(JointScore(basis, coupling).features)
 
     def run() -> None:
@@ -164,19 +164,19 @@ def joint_fit(setting: Setting) -> Iterator[Case]:
             model.coefficients(sigma)
 
     yield Case(
-        f"joint, {coupling}, {len(SIGMAS)} noise levels",
+        f"joint, {_short(coupling)}, {len(SIGMAS)} noise levels",
         run,
         partial(bare.joint, features, basis.dim, len(images), len(SIGMAS), setting.device),
         "products, factors, solutions",
         len(images),
-        SIZE,
+        setting.size,
         Limit("ratio", 2.5),
     )
 
 
 def transforms(setting: Setting) -> Iterator[Case]:
     """Analysis and synthesis beside one read and one write through their products, and beside PyWavelets."""
-    basis = WaveletBasis(SIZE)
+    basis = WaveletBasis(setting.size)
     periodic = {"wavelet": basis.wavelet, "mode": "periodization", "axes": (1, 2)}
     for dtype in (torch.float32, torch.float64):
         images = setting.load().to(setting.device, dtype)
@@ -188,16 +188,17 @@ def transforms(setting: Setting) -> Iterator[Case]:
         def by_pywavelets(pixels=pixels) -> None:
             pywt.waverec2(pywt.wavedec2(pixels, level=basis.level, **periodic), **periodic)
 
-        name, shape = f"analysis and synthesis, {str(dtype).removeprefix('torch.')}", (len(images), SIZE)
+        name, shape = f"analysis and synthesis, {str(dtype).removeprefix('torch.')}", (len(images), setting.size)
         read_and_write = partial(bare.transform, basis, images)
-        yield Case(name, run, read_and_write, "read, products, write", *shape, Limit("ratio", 3.0))
-        yield Case(name, run, by_pywavelets, "PyWavelets, one thread", *shape)
+        yield Case(name, run, read_and_write, "reading, products, writing", *shape, Limit("ratio", 3.0))
+        yield Case(name, run, by_pywavelets, "PyWavelets", *shape)
 
 
 def sweeps(setting: Setting) -> Iterator[Case]:
     """Passes over equally many pixels at all sizes, and over few images at all radii and degrees."""
-    for size in SIZES:
-        images = setting.load(size, setting.images * SIZE**2 // (4 * size**2))
+    for factor in (0.5, 1, 2, 4):
+        size = int(factor * setting.size)
+        images = setting.load(size, int(setting.images / (2 * factor) ** 2))
         for family in FAMILIES:
             yield _pass(family, DEGREE, images, setting.device, "size", size)
     few = setting.load(count=setting.images // 32)
@@ -220,10 +221,10 @@ def _pass(
         return bare.transform(basis, pixels) + bare.arithmetic(groups, coefficients)
 
     return Case(
-        f"pass, {coupling}",
+        f"pass, {_short(coupling)}",
         lambda: WaveletScore(basis, coupling, device=device).fit(images),
         read_and_multiply if family.reads else partial(bare.products, groups, coefficients),
-        "analysis, reading, powers, products" if family.reads else "products",
+        "analysis, reading, sums" if family.reads else "products",
         len(images),
         basis.size,
         Limit("ratio", family.most) if limited else None,
@@ -234,7 +235,7 @@ def _pass(
 
 def _sum_up(groups: list, coefficients: torch.Tensor) -> None:
     moments = Moments(groups, device=str(coefficients.device.type))
-    for batch in coefficients.split(ANALYSIS_BATCH):
+    for batch in coefficients.split(IMAGES):
         moments.update(batch)
 
 
@@ -246,10 +247,15 @@ def _bare_denoising(model: WaveletScore, noisy: torch.Tensor) -> int:
 
 def _memory(setting: Setting) -> Row:
     return row(
-        case=f"memory above the images, pass, {FAMILIES[0].at_degree(DEGREE)}",
+        case=f"memory of a pass, {_short(FAMILIES[0].at_degree(DEGREE))}",
         images=setting.images,
-        size=SIZE,
-        gib=peak_of_pass(setting.dataset, SIZE, setting.images) / 2**30,
+        size=setting.size,
+        gib=peak_of_pass(setting.dataset, setting.size, setting.images) / 2**30,
         limit=Limit("gib", 2.0),
         judged=setting.judged,
     )
+
+
+def _short(coupling: Coupling) -> str:
+    """How the coupling is written, without the names of its arguments."""
+    return re.sub(r"\w+=", "", repr(coupling))

@@ -1,4 +1,4 @@
-"""Resident memory of a fit above its images, in a process of its own: `python -m wavescore_lite.benchmarks.memory`."""
+"""Resident memory of a pass above its images, in a process of its own."""
 
 from __future__ import annotations
 
@@ -36,16 +36,12 @@ def peak_above(run: Callable[[], object]) -> int:
 
 def peak_of_pass(dataset: str, size: int, images: int) -> int:
     """Bytes above the images that one pass of the local coupling takes, measured in a new process."""
-    command = [sys.executable, "-m", "wavescore_lite.benchmarks.memory", dataset, str(size), str(images)]
+    code = f"import sys; from {__name__} import _peak_here; print(_peak_here(*sys.argv[1:]))"
+    command = [sys.executable, "-c", code, dataset, str(size), str(images)]
     return int(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
-def main(dataset: str, size: str, images: str) -> None:
-    """Print the bytes for `peak_of_pass`."""
+def _peak_here(dataset: str, size: str, images: str) -> int:
     clean = datasets.load_images(dataset, int(size), "train", limit=int(images))
     model = WaveletScore(WaveletBasis(int(size)), local_coupled(3, radius=1))
-    print(peak_above(lambda: model.fit(clean)))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])
+    return peak_above(lambda: model.fit(clean))

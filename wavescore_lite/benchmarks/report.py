@@ -9,7 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -18,43 +17,43 @@ from tabulate import tabulate
 
 from .. import plots
 from ..storage import whole_file
-from .cases import FAMILIES, Setting
-from .timing import Limit, Row, row
+from .cases import ALL_IMAGES, FAMILIES, FULL_SIZE, Setting
+from .timing import Row
 
-LINEAR = 1.1  # the largest exponent that passes for linear growth
 AXES = {"images": "images", "size": "side of the images in pixels", "radius": "radius", "degree": "degree"}
 FILES = ("bench.csv", "bench.png")
 
 
 def heading(setting: Setting) -> str:
     """On what was measured, in one line."""
-    where = f"{torch.get_num_threads()} threads of {_processor()}"
+    where = f"{_processor()}, threads: {torch.get_num_threads()}"
     if setting.device == "cuda":
         where += f" and {torch.cuda.get_device_name()}"
-    return f"{setting.images:,} images of {setting.dataset}; {where}; torch {torch.__version__}"
+    what = f"{setting.images:,} images of {setting.dataset}, {setting.size} x {setting.size}"
+    return f"{what}; {where}; torch {torch.__version__}"
 
 
-def growth(rows: list[Row], setting: Setting) -> list[Row]:
-    """Exponents with which the time of a pass grows with the images, and the time of an image with its pixels."""
-    out = []
-    for axis, unit in (("images", "images"), ("size", "pixels")):
-        points = [row for row in rows if row["axis"] == axis]
-        for name in dict.fromkeys(point["case"] for point in points):
-            same = [point for point in points if point["case"] == name]
-            count, size, seconds = (np.array([point[key] for point in same]) for key in ("images", "size", "seconds"))
-            x, y = (count, seconds) if axis == "images" else (size**2, seconds / count)
-            exponent = float(np.polyfit(np.log(x), np.log(y), 1)[0])
-            limit = Limit("exponent", LINEAR)
-            out.append(row(case=f"{name}: growth with {unit}", exponent=exponent, limit=limit, judged=setting.judged))
-    return out
+def verdict(rows: list[Row]) -> str:
+    """How many limits are kept, and which are not.
+
+    Examples
+    --------
+    >>> verdict([{"case": "a fit", "within": "yes"}, {"case": "a solution", "within": "no"}])
+    '1 of 2 limits kept; not: a solution'
+    """
+    judged = [row for row in rows if row["within"]]
+    if not judged:
+        return f"no limit judged: they are set for {ALL_IMAGES:,} images of {FULL_SIZE} x {FULL_SIZE} on the CPU"
+    missed = [row["case"] for row in judged if row["within"] == "no"]
+    return "; not: ".join([f"{len(judged) - len(missed)} of {len(judged)} limits kept", *missed])
 
 
 def table(rows: list[Row]) -> str:
     """The rows for a terminal."""
-    headers = ["case", "images", "size", "seconds", "beside", "seconds", "ratio", "GFLOP", "limit", "within"]
-    keys = ["case", "images", "size", "seconds", "beside", "beside_seconds", "ratio", "gflop"]
-    lines = [[*(row[key] for key in keys), _limit(row), row["within"]] for row in rows]
-    return tabulate(lines, headers, floatfmt=".3g", numalign="right")
+    headers = "case,images,size,seconds,beside,its seconds,ratio,GFLOP,judged by,at most,within"
+    keys = "case images size seconds beside beside_seconds ratio gflop judged limit within"
+    lines = [[(row | {"judged": _judged(row)})[key] for key in keys.split()] for row in rows]
+    return tabulate(lines, headers.split(","), floatfmt=".3g")
 
 
 def picture(rows: list[Row]) -> Figure:
@@ -105,9 +104,9 @@ def _draw(axis: Axes, points: list[Row]) -> None:
     axis.xaxis.set_minor_locator(NullLocator())
 
 
-def _limit(row: Row) -> str:
-    """The limited number and its limit."""
-    return f"{row['measure']} {row[row['measure']]:.3g} of {row['limit']:g}" if row["measure"] else ""
+def _judged(row: Row) -> str:
+    """The number that has a limit."""
+    return f"{row['measure']} {row[row['measure']]:.3g}" if row["measure"] else ""
 
 
 def _short(value: str | float) -> str | float:

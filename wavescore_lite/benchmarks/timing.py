@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+
+LINEAR = 1.1  # the largest exponent that passes for linear growth
 
 Row = dict[str, str | float]
 
@@ -118,4 +121,27 @@ def row(limit: Limit | None = None, judged: bool = True, **values: str | float) 
         out |= {"measure": limit.measure, "limit": limit.most}
         if judged:
             out["within"] = "yes" if out[limit.measure] <= limit.most else "no"
+    return out
+
+
+def growth(rows: list[Row], judged: bool) -> list[Row]:
+    """Exponents with which the time of a pass grows with the images, and the time of an image with its pixels.
+
+    Parameters
+    ----------
+    rows : list of dict
+        Those of passes have "images" or "size" for their axis.
+    judged : bool
+        Whether their limit applies.
+    """
+    out = []
+    for axis, unit in (("images", "images"), ("size", "pixels")):
+        points = [row for row in rows if row["axis"] == axis]
+        for name in dict.fromkeys(point["case"] for point in points):
+            same = [point for point in points if point["case"] == name]
+            count, size, seconds = (np.array([point[key] for point in same]) for key in ("images", "size", "seconds"))
+            x, y = (count, seconds) if axis == "images" else (size**2, seconds / count)
+            exponent = float(np.polyfit(np.log(x), np.log(y), 1)[0])
+            limit = Limit("exponent", LINEAR)
+            out.append(row(case=f"growth with {unit}, {name}", exponent=exponent, limit=limit, judged=judged))
     return out

@@ -3,7 +3,8 @@
 It shares no line with the package but the wavelet transform and the images: features are listed from the table of
 atoms, noise is drawn, and K and K / 2 copies of each image are extrapolated to infinitely many, since the excess error
 of a regression falls as 1 / K. `python -m tests.brute_force` sets its errors beside the package's, for every family,
-degree, fit and noise level of the reference tables but one, and writes results/reference_check.csv.
+degree, fit and noise level of the reference tables, but for the joint local fit of degree 3, and writes
+results/reference_check.csv.
 """
 
 from __future__ import annotations

@@ -194,7 +194,7 @@ class PolynomialFamily:
 
     @cached_property
     def noise_maps(self) -> list[scipy.sparse.csr_matrix]:
-        """Sparse maps [F*F, C*C], one for each power j of sigma^2: D^alpha x D^alpha / alpha! over all alpha of degree j.
+        """Sparse maps [F*F, C*C], one for each power j of sigma^2: sum of D^alpha x D^alpha / alpha! over degree j.
 
         With M = S G_0 S^T the clean Gram of the closure after `heat`, vec(G(sigma)) = sum_j sigma^(2j) maps[j] vec(M).
         """

@@ -22,7 +22,7 @@ from .wavelets import WaveletBasis
 
 TARGETS = ("denoise", "score")
 POLYNOMIALS = ("monomial", "hermite")
-ANALYSIS_BATCH = 8192  # images analysed at a time, which bounds the memory of a fit
+ANALYSED, FEWEST = 2**20, 128  # coefficients analysed at a time, which stay near a core's cache; images at least
 HELD_OUT = 10  # with ridge="auto" every tenth image is held out to choose it
 RIDGES = tuple(10.0**k for k in range(-12, 3))  # what is tried
 
@@ -327,7 +327,7 @@ class Estimator(ABC):
 
     def _add(self, images: torch.Tensor) -> Self:
         """Sum over images that were checked."""
-        for batch in images.split(ANALYSIS_BATCH):
+        for batch in images.split(max(FEWEST, ANALYSED // self.basis.dim)):
             coefficients = self.basis.analyze(batch.to(self.device).double())
             if self.held_out is None:
                 self.moments.update(coefficients)

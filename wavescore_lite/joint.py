@@ -184,8 +184,7 @@ class JointMoments(Sums):
         gram = self.totals["gram"][level]
         for clean_block, block in zip(clean.split(IMAGES), noisy.split(IMAGES), strict=True):
             values = self.features.evaluate(block.T.contiguous())
-            for start in range(0, len(values), PANEL):  # the lower triangle, and the blocks on the diagonal
-                gram[start:, start : start + PANEL].addmm_(values[start:], values[start : start + PANEL].T)
+            add_products(gram, values)
             if self.noise is not None:
                 self.totals["image"][level].addmm_(values, clean_block)
 
@@ -226,11 +225,22 @@ class JointMoments(Sums):
         return slopes
 
 
+def add_products(gram: torch.Tensor, values: torch.Tensor) -> None:
+    """Add values @ values.T to the lower triangle of gram; above the diagonal it may hold anything."""
+    if gram.device.type == "cpu":  # symmetric rank-k update, where torch has none
+        blas.dsyrk(1.0, values.numpy().T, 1.0, gram.numpy().T, trans=1, overwrite_c=1)
+    else:
+        for start in range(0, len(values), PANEL):
+            gram[start:, start : start + PANEL].addmm_(values[start:], values[start : start + PANEL].T)
+
+
 def _mirror(gram: np.ndarray) -> None:
-    """Copy what lies below the diagonal panels above them."""
+    """Copy what lies below the diagonal above it."""
     for start in range(0, len(gram), PANEL):
         stop = start + PANEL
         gram[start:stop, stop:] = gram[stop:, start:stop].T
+        corner = gram[start:stop, start:stop]
+        corner[:] = np.tril(corner) + np.tril(corner, -1).T
 
 
 def _sandwich(heat: scipy.sparse.csr_array, gram: np.ndarray) -> np.ndarray:

@@ -293,7 +293,7 @@ def normal_equations(
     integrated = heat @ gram @ heat.mT
     rows = torch.from_numpy(family.selected)
     flat = integrated.flatten(1).T.numpy()
-    noisy = sum(variance**j * (noise_map @ flat) for j, noise_map in enumerate(family.noise_maps))
+    noisy = sum(variance**j * noise_map for j, noise_map in enumerate(family.noise_maps)) @ flat
     return Equations(
         gram=torch.from_numpy(noisy.T.copy()).unflatten(1, (len(rows), len(rows))),
         image=(heat @ image[..., None])[:, rows, 0],

@@ -22,7 +22,7 @@ from .parallel import empty_like_rows, over_blocks
 FAMILIES = ("haar", "db", "sym", "coif")
 COARSEST_SIDE = 4
 SMALLEST_SIZE = 8
-BLOCK = 512  # images that a worker transforms at a time
+BLOCK_BYTES = {"cpu": 2**20, "cuda": 2**28}  # of images that a worker transforms at a time
 
 
 @dataclass(frozen=True)
@@ -161,10 +161,10 @@ class WaveletBasis:
         """
         images = check_images(images, self.size, finite=False)
         out = empty_like_rows(images, self.dim)
-        steps = self._steps_like(images)
+        steps, count = self._steps_like(images), block_size(images)
 
         def worker() -> Callable[[slice], None]:
-            scratch = images.new_empty(2, min(BLOCK, len(images)), self.dim)
+            scratch = images.new_empty(2, min(count, len(images)), self.dim)
 
             def work(rows: slice) -> None:
                 block = images[rows]
@@ -178,7 +178,7 @@ class WaveletBasis:
 
             return work
 
-        over_blocks(worker, len(images), BLOCK)
+        over_blocks(worker, len(images), count)
         if not out[:, 0].sum().isfinite():  # one NaN or infinity makes every coefficient of its image one
             check_images(images, self.size)
         return out
@@ -205,24 +205,26 @@ class WaveletBasis:
         if coefficients.ndim != 2 or coefficients.shape[1] != self.dim:
             raise ValueError(f"coefficients have shape {list(coefficients.shape)}; expected [n, {self.dim}]")
         out = empty_like_rows(coefficients, self.dim)
-        steps = self._steps_like(coefficients)
+        steps, count = self._steps_like(coefficients), block_size(coefficients)
 
         def worker() -> Callable[[slice], None]:
-            scratch = coefficients.new_empty(2, min(BLOCK, len(coefficients)), self.dim)
+            scratch = coefficients.new_empty(2, min(count, len(coefficients)), self.dim)
 
             def work(rows: slice) -> None:
-                block = out[rows]
-                block.copy_(coefficients[rows])
+                block, result = coefficients[rows], out[rows].view(-1)
+                corner = None
                 for matrix in reversed(steps):
                     whole, right = _squares(scratch, len(block), len(matrix))
                     _halves(whole).copy_(_bands(block, len(matrix)))
+                    if corner is not None:
+                        whole[:, : len(matrix) // 2, : len(matrix) // 2] = corner
                     torch.mm(whole.flatten(0, 1), matrix, out=right.flatten(0, 1))
-                    torch.bmm(matrix.T.expand_as(right), right, out=whole)
-                    block[:, : matrix.numel()] = whole.flatten(1)
+                    corner = result[: right.numel()].view_as(right)
+                    torch.bmm(matrix.T.expand_as(right), right, out=corner)
 
             return work
 
-        over_blocks(worker, len(coefficients), BLOCK)
+        over_blocks(worker, len(coefficients), count)
         return out.unflatten(1, (self.size, self.size))
 
     def matrix(self, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -232,6 +234,11 @@ class WaveletBasis:
 
     def _steps_like(self, tensor: torch.Tensor) -> list[torch.Tensor]:
         return [matrix.to(dtype=tensor.dtype, device=tensor.device) for matrix in self._steps]
+
+
+def block_size(rows: torch.Tensor) -> int:
+    """How many of these rows, images or coefficients, one worker transforms at a time."""
+    return max(1, BLOCK_BYTES[rows.device.type] // (rows[:1].nbytes or 1))
 
 
 def _squares(scratch: torch.Tensor, count: int, side: int) -> torch.Tensor:

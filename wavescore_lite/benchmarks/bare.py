@@ -12,20 +12,21 @@ import torch
 from scipy.linalg import lapack
 
 from ..couplings import Group
-from ..joint import PANEL
+from ..joint import add_products
 from ..moments import FEATURE_BYTES, IMAGES
 from ..parallel import empty_like_rows, over_blocks
 from ..polynomials import PolynomialFamily
-from ..wavelets import BLOCK, WaveletBasis
+from ..wavelets import WaveletBasis, block_size
 
 
 def transform(basis: WaveletBasis, images: torch.Tensor) -> int:
     """Read images [n, size, size] once, multiply by the matrices of all levels from both sides, write once."""
     out = empty_like_rows(images, basis.dim)
+    count = block_size(images)
     matrices = [torch.rand(basis.size >> step, basis.size >> step).to(images) for step in range(basis.level)]
 
     def worker() -> Callable[[slice], None]:
-        scratch = images.new_empty(BLOCK * basis.dim)
+        scratch = images.new_empty(count * basis.dim)
 
         def work(rows: slice) -> None:
             source, result = images[rows], out[rows].view(-1)
@@ -38,7 +39,7 @@ def transform(basis: WaveletBasis, images: torch.Tensor) -> int:
 
         return work
 
-    over_blocks(worker, len(images), BLOCK)
+    over_blocks(worker, len(images), count)
     return len(images) * sum(4 * len(matrix) ** 3 for matrix in matrices)
 
 
@@ -83,18 +84,14 @@ def joint(features: int, dim: int, images: int, levels: int, device: str = "cpu"
     """Add products of features [P, images] to the lower triangle of a P x P matrix, then factor and solve it."""
     values = torch.rand(features, min(IMAGES, images), dtype=torch.float64, device=device)
     gram = torch.zeros(features, features, dtype=torch.float64, device=device)
-    panels = range(0, features, PANEL)
     for start in range(0, images, IMAGES):
-        block = values[:, : images - start]
-        for panel in panels:
-            gram[panel:, panel : panel + PANEL].addmm_(block[panel:], block[panel : panel + PANEL].T)
+        add_products(gram, values[:, : images - start].contiguous())
     system = (torch.eye(features, dtype=torch.float64) + 1 / features).numpy()
     right = torch.rand(dim, features, dtype=torch.float64).numpy().T
     for _ in range(levels):
         factor, _ = lapack.dpotrf(system, lower=1, clean=0)
         lapack.dpotrs(factor, right, lower=1)
-    sums = 2 * images * sum((features - panel) * min(PANEL, features - panel) for panel in panels)
-    return sums + levels * (features**3 // 3 + 2 * features**2 * dim)
+    return images * features * (features + 1) + levels * (features**3 // 3 + 2 * features**2 * dim)
 
 
 def _sums(groups: Sequence[Group], coefficients: torch.Tensor, read: bool) -> int:

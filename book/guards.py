@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -15,6 +16,9 @@ CHECKED_TAG = "nbval-check-output"
 FEWEST_CHECKED = 3
 DATASETS = ("mnist", "strokes")
 IMAGES = ("image/png", "image/svg+xml", "image/jpeg")
+NUMBERED = (*range(1, 10), *range(12, 25))  # the paper's numbering goes from 9 to 12
+ANCHOR = re.compile(r"^\(eq-(\d+)\)=\n(?=(.*?\$\$.*?\$\$|.*))", re.MULTILINE | re.DOTALL)
+LINK = re.compile(r"\]\(#eq-(\d+)\)")
 MACHINE_PATH = re.compile(
     r"(?<![\w./])/(?:home|Users|root|tmp|work|mnt|opt|usr|var)/[\w.-]+"
 )
@@ -30,6 +34,34 @@ def complaints(path: Path) -> list[str]:
         for guard in GUARDS
         for complaint in guard(notebook, path)
     ]
+
+
+def equation_complaints(pages: Iterable[Path], table: Path) -> list[str]:
+    """All that is wrong with the paper's equations in the sources `pages`, and with the page `table` that lists them."""
+    found = [match.groups() for page in pages for match in ANCHOR.finditer(_prose(page))]
+    count = Counter(int(number) for number, _ in found)
+    linked = {int(number) for number in LINK.findall(_prose(table))}
+    wrong = [
+        f"the display under the anchor eq-{number} is not tagged {number}"
+        for number, display in found
+        if rf"\tag{{{number}}}" not in display
+    ]
+    wrong += [
+        f"the anchor eq-{n} stands {count[n]} times in the book, expected {int(n in NUMBERED)}"
+        for n in sorted({*NUMBERED, *count})
+        if count[n] != (n in NUMBERED)
+    ]
+    wrong += [f"{table.name} does not link eq-{n}" for n in NUMBERED if n not in linked]
+    return wrong
+
+
+def _prose(page: Path) -> str:
+    """A page without its code."""
+    if page.suffix != ".ipynb":
+        return page.read_text(encoding="utf-8")
+    return "\n\n".join(
+        cell.source for cell in read(page).cells if cell.cell_type == "markdown"
+    )
 
 
 def executed(notebook: NotebookNode, path: Path) -> Iterator[str]:

@@ -121,8 +121,8 @@ def main() -> None:
     cases = [(f, d, fit, s) for fit in ("per-wavelet", "joint") for f in FAMILIES for d in (1, 2, 3) for s in SIGMAS]
     rows = []
     for family, degree, fit, sigma in tqdm(cases):
-        size, draws = (32, 100) if fit == "per-wavelet" else (16, 400)
-        rows.append(compare(options.dataset, size, family, degree, fit, sigma, train=400, draws=draws))
+        size, train = (32, 4000) if fit == "per-wavelet" else (16, 10_000)
+        rows.append(compare(options.dataset, size, family, degree, fit, sigma, train, draws=20))
         with open(options.output, "w", newline="", encoding="utf-8") as stream:
             writer = csv.DictWriter(stream, rows[0], lineterminator="\n")
             writer.writeheader()

@@ -5,7 +5,7 @@ import pytest
 from nbformat import v4
 
 from book import guards
-from book.notebooks import chapters, source_sha256
+from book.notebooks import ROOT, chapters, pages, source_sha256
 
 
 @pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
@@ -155,3 +155,32 @@ def test_every_notebook_of_the_book_is_in_the_table_of_contents():
     assert listed, "_toc.yml lists no notebook"
     found = sorted(listed[0].parent.glob("*.ipynb"))
     assert sorted(listed) == found
+
+
+def test_every_equation_of_the_paper_is_found_by_its_number():
+    assert guards.equation_complaints(pages(), ROOT / "book" / "equations.md") == []
+
+
+def test_each_slip_of_an_equation_is_found_and_nothing_else(tmp_path):
+    displays = [f"(eq-{n})=\n$$ x = {n} . \\tag{{{n}}} $$\n" for n in guards.NUMBERED]
+    links = [f"[eq. {n}](#eq-{n})\n" for n in guards.NUMBERED]
+    page, table = tmp_path / "page.ipynb", tmp_path / "table.md"
+
+    def complaints():
+        cells = [v4.new_markdown_cell("".join(displays)), v4.new_code_cell("# \n(eq-5)=\n")]
+        nbformat.write(v4.new_notebook(cells=cells), page)
+        table.write_text("".join(links))
+        return guards.equation_complaints([page, table], table)
+
+    assert complaints() == []
+    first, second, *rest = displays
+    displays[:] = ["(eq-10)=\n", first, first, second.replace("tag{2}", "tag{3}"), *rest[1:]]
+    del links[-1]
+    assert complaints() == [
+        "the display under the anchor eq-10 is not tagged 10",
+        "the display under the anchor eq-2 is not tagged 2",
+        "the anchor eq-1 stands 2 times in the book, expected 1",
+        "the anchor eq-3 stands 0 times in the book, expected 1",
+        "the anchor eq-10 stands 1 times in the book, expected 0",
+        "table.md does not link eq-24",
+    ]

@@ -4,8 +4,13 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
+from scipy.signal.windows import gaussian
+from scipy.spatial.distance import cdist
+from scipy.special import softmax
 
 import wavescore_lite as ws
+from wavescore_lite import metrics
+from wavescore_lite.denoisers import empirical
 from wavescore_lite.noise import FITTING, SCORING, standard_normal
 
 
@@ -124,7 +129,7 @@ def test_wiener_in_a_basis_that_diagonalises_the_images_is_independent_degree_on
     assert_allclose(independent.denoise(noisy, 1.0), ws.Wiener().fit(images).denoise(noisy, 1.0), atol=1e-10)
 
 
-@pytest.mark.parametrize("model", [ws.MeanImage(), ws.Wiener()])
+@pytest.mark.parametrize("model", [ws.MeanImage(), ws.Wiener(), ws.PosteriorMean()])
 def test_baselines_refuse_what_others_refuse(model, images):
     fresh = type(model)()
     with pytest.raises(RuntimeError, match=r"is not fitted; expected fit\(images\) first"):
@@ -147,3 +152,57 @@ def test_error_saved_is_paired(images):
     assert standard_error[0].item() == pytest.approx(difference.std(ddof=1) / 700**0.5 / scale)
     with pytest.raises(ValueError, match="expected them paired"):
         ws.error_saved(errors["dark"], errors["grey"][:, :5])
+
+
+@pytest.mark.parametrize(("sigma", "dtype", "tolerance"), [(0.05, torch.float64, 1e-12), (2.0, torch.float32, 1e-5)])
+def test_posterior_mean_is_bayes_rule_over_the_training_images(images, sigma, dtype, tolerance, monkeypatch):
+    """All weights at once with scipy, against blocks of 300 images; noise so small that weights would underflow too."""
+    monkeypatch.setattr(empirical, "BLOCK", 300)
+    noisy = images[:9].double() + sigma * torch.randn(9, 8, 8, generator=torch.Generator().manual_seed(1)).double()
+    flat = images.flatten(1).double().numpy()
+    exponents = -cdist(noisy.flatten(1).numpy(), flat, "sqeuclidean") / (2 * sigma**2)
+    expected = softmax(exponents, axis=1) @ flat
+    found = ws.PosteriorMean().fit(images).denoise(noisy.to(dtype), sigma)
+    assert found.dtype == dtype
+    assert_allclose(found.flatten(1), expected, atol=tolerance)
+
+
+def test_posterior_mean_has_the_least_error_where_it_was_fitted(images):
+    best = ws.denoising_mse(ws.PosteriorMean().fit(images), images, sigma=1.0)
+    assert best < ws.denoising_mse(ws.Wiener().fit(images), images, sigma=1.0)
+
+
+def by_definition(x, y):
+    """Structural similarity of two images, window by window: weighted means, variances and covariance."""
+    row = gaussian(11, 1.5)
+    window = np.outer(row, row) / np.outer(row, row).sum()
+    values = []
+    for i in range(len(x) - 10):
+        for j in range(len(x) - 10):
+            a, b = x[i : i + 11, j : j + 11].ravel(), y[i : i + 11, j : j + 11].ravel()
+            mean = np.average([a, b], axis=1, weights=window.ravel())
+            (v, c), (_, w) = np.cov([a, b], aweights=window.ravel(), ddof=0)
+            brightness = (2 * mean[0] * mean[1] + 1e-4) / (mean[0] ** 2 + mean[1] ** 2 + 1e-4)
+            values.append(brightness * (2 * c + 9e-4) / (v + w + 9e-4))
+    return np.mean(values)
+
+
+def test_structural_similarity_window_by_window(rng):
+    x = rng.uniform(size=(3, 16, 16))
+    y = np.clip(x + 0.3 * rng.standard_normal(x.shape), 0, 1)
+    found = metrics.structural_similarity(torch.from_numpy(x), torch.from_numpy(y))
+    assert_allclose(found, [by_definition(*pair) for pair in zip(x, y, strict=True)], rtol=1e-10)
+    with pytest.raises(ValueError, match=r"shapes \[3, 8, 8\] and \[3, 8, 8\]; expected both .* size >= 11"):
+        metrics.structural_similarity(torch.zeros(3, 8, 8), torch.zeros(3, 8, 8))
+
+
+def test_image_quality_is_of_the_same_estimates_and_noise():
+    images = torch.rand(70, 16, 16, generator=torch.Generator().manual_seed(0))
+    quality = ws.image_quality(Keep(), images, sigma=0.3, seed=2)
+    assert torch.equal(quality["mse"], ws.denoising_errors(Keep(), images, sigma=0.3, seed=2))
+    assert_allclose(quality["psnr"], 10 * np.log10(1 / quality["mse"].numpy()))
+    noisy = images + 0.3 * standard_normal(0, 70, (16, 16), seed=2, stream=FITTING)
+    expected = metrics.structural_similarity(noisy.clamp(0, 1), images)
+    own = ws.image_quality(Keep(), images, sigma=0.3, seed=2, batch=32, stream=FITTING)["ssim"]
+    assert_allclose(own, expected, rtol=1e-12)
+    assert not torch.equal(own, quality["ssim"])

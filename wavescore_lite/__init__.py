@@ -9,9 +9,9 @@ smallest solutions out; `denoisers`, `sampling` and `metrics` take anything that
 from . import closed_form, plots
 from .couplings import Coupling, Group, band_tied, independent, local_coupled
 from .datasets import load_images, load_labels, resolve_dataset
-from .denoisers import MeanImage, Wiener
+from .denoisers import MeanImage, PosteriorMean, Wiener
 from .frames import WaveletFrame
-from .metrics import compare, denoising_errors, denoising_mse, error_saved, error_table
+from .metrics import compare, denoising_errors, denoising_mse, error_saved, error_table, image_quality
 from .moments import Moments
 from .noise import SampledNoise
 from .polynomials import PolynomialFamily
@@ -29,6 +29,7 @@ __all__ = [
     "MeanImage",
     "Moments",
     "PolynomialFamily",
+    "PosteriorMean",
     "Record",
     "SampledNoise",
     "WaveletBasis",
@@ -42,6 +43,7 @@ __all__ = [
     "denoising_mse",
     "error_saved",
     "error_table",
+    "image_quality",
     "independent",
     "load_images",
     "load_labels",

@@ -1,4 +1,4 @@
-"""The command line: `wavescore demo`, `wavescore data` and `wavescore bench`."""
+"""The command line: `wavescore demo`, `wavescore data`, `wavescore reproduce` and `wavescore bench`."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from . import (
     compare,
     datasets,
     error_table,
+    experiments,
     independent,
     plots,
 )
@@ -115,6 +116,50 @@ def data(
             "  - put the four files of MNIST (gzipped or not) in FOLDER/MNIST/raw and set WAVESCORE_DATA=FOLDER\n"
             "  - do without: load_images('strokes') draws its own digits, and 'auto' falls back to them"
         )
+
+
+@app.command()
+def reproduce(
+    figure: Annotated[
+        list[str] | None, typer.Option(help="One of those that --list names; may be given again. All by default.")
+    ] = None,
+    dataset: Annotated[Dataset, typer.Option(help="auto: MNIST where it is found or can be fetched.")] = Dataset.auto,
+    size: Annotated[int, typer.Option(help="Side of the images in pixels, a power of two.")] = 32,
+    train: Annotated[int, typer.Option(help="Training images.", min=2)] = 60_000,
+    test: Annotated[int, typer.Option(help="Held-out images.", min=2)] = 10_000,
+    output: Annotated[Path, typer.Option(help="Folder of the tables, DATASET-SIZE.csv.")] = Path("results"),
+    only_list: Annotated[bool, typer.Option("--list", help="Say what there is to do, and do nothing.")] = False,
+) -> None:
+    """Measure every family of the paper's figures; what the table holds already is not measured again.
+
+    Stop it at any moment: the table keeps whole trials only, and the same command goes on where it stopped.
+
+    Example: wavescore reproduce --figure independent --size 32
+    """
+    try:
+        _check_folder(output)
+        name = str(datasets.resolve_dataset(dataset))
+        plan = experiments.figures(name, WaveletBasis(size).size, train, test)
+        unknown = set(figure or []) - set(plan)
+        if unknown:
+            raise ValueError(f"figure is {', '.join(sorted(unknown))}; expected one of {', '.join(plan)}")
+        for split, limit in (("train", train), ("test", test)):
+            datasets.load_images(name, size, split, limit)
+    except (ValueError, TypeError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    chosen = {key: trials for key, trials in plan.items() if not figure or key in figure}
+    path = output / f"{name}-{size}.csv"
+    done = {experiments.trial_of(row) for row in experiments.read(path)}
+    for key, trials in chosen.items():
+        typer.echo(f"{key:>12}  {len(trials):3} trials, {sum(trial in done for trial in trials)} of them in {path}")
+    if only_list:
+        return
+    try:
+        experiments.run([trial for trials in chosen.values() for trial in trials], path)
+    except ValueError as error:
+        typer.echo(f"\n{error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"\n{path} is complete for {', '.join(chosen)}")
 
 
 @app.command()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 from tabulate import tabulate
+from torch.nn.functional import conv2d
 from tqdm import tqdm
 
 from .checks import check_images, check_sigma
 from .denoisers import Denoiser
-from .noise import standard_normal
+from .noise import SCORING, standard_normal
+
+WINDOW, SPREAD = 11, 1.5  # of the Gaussian window of structural similarity, in pixels
+STABLE = (0.01**2, 0.03**2)  # its two constants, for images in [0, 1]
 
 
 @torch.no_grad()
@@ -50,17 +54,114 @@ def denoising_errors(
     >>> round(errors.mean().item(), 3)
     0.01
     """
+    pairs = _estimates(denoiser, images, sigma, seed, batch, SCORING)
+    return torch.cat([squared_errors(estimate, clean) for estimate, clean in pairs])
+
+
+def _estimates(
+    denoiser: Denoiser, images: torch.Tensor, sigma: float, seed: int, batch: int, stream: int
+) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of clipped estimates and of the clean images that they are of."""
     images = check_images(images, value_range=(0.0, 1.0))
     sigma = check_sigma(sigma)
-    errors = []
     for start in range(0, len(images), batch):
         clean = images[start : start + batch]
-        noise = standard_normal(start, len(clean), tuple(clean.shape[1:]), seed).to(clean)
+        noise = standard_normal(start, len(clean), tuple(clean.shape[1:]), seed, stream).to(clean)
         estimate = denoiser.denoise(clean + sigma * noise, sigma)
         if estimate.shape != clean.shape or not torch.isfinite(estimate).all():
             raise ValueError(f"{denoiser!r} returned shape {list(estimate.shape)}; expected finite {list(clean.shape)}")
-        errors.append((estimate.clamp(0, 1) - clean).double().square().mean(dim=(1, 2)))
-    return torch.cat(errors)
+        yield estimate.clamp(0, 1), clean
+
+
+def squared_errors(estimates: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+    """Mean squared error of each image, float64 [n], of images [n, size, size]."""
+    return (estimates - clean).double().square().mean(dim=(1, 2))
+
+
+def structural_similarity(estimates: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+    """Structural similarity (Wang et al., 2004) of each image with its clean one: 1 for equal images.
+
+    Local means, variances and the covariance are taken under a Gaussian window of 11 x 11 pixels, standard deviation
+    1.5, wherever it fits into the image.
+
+    Parameters
+    ----------
+    estimates, clean : tensor [n, size, size] in [0, 1], size >= 11
+
+    Returns
+    -------
+    tensor [n], float64
+
+    Raises
+    ------
+    ValueError
+        For images smaller than the window, or of two shapes.
+
+    Examples
+    --------
+    >>> images = torch.rand(3, 16, 16)
+    >>> structural_similarity(images, images)
+    tensor([1., 1., 1.], dtype=torch.float64)
+    """
+    if estimates.shape != clean.shape or estimates.ndim != 3 or min(estimates.shape[1:]) < WINDOW:
+        shapes = f"{list(estimates.shape)} and {list(clean.shape)}"
+        raise ValueError(f"images have shapes {shapes}; expected both [n, size, size] with size >= {WINDOW}")
+    steps = torch.arange(WINDOW, dtype=torch.float64, device=clean.device) - WINDOW // 2
+    window = torch.exp(-(steps**2) / (2 * SPREAD**2))
+    window = window / window.sum()
+
+    def smooth(values: torch.Tensor) -> torch.Tensor:
+        return conv2d(conv2d(values[:, None], window[None, None, None]), window[None, None, :, None])[:, 0]
+
+    x, y = estimates.double(), clean.double()
+    mean_x, mean_y = smooth(x), smooth(y)
+    variance_x, variance_y = smooth(x * x) - mean_x**2, smooth(y * y) - mean_y**2
+    covariance = smooth(x * y) - mean_x * mean_y
+    brightness = (2 * mean_x * mean_y + STABLE[0]) / (mean_x**2 + mean_y**2 + STABLE[0])
+    structure = (2 * covariance + STABLE[1]) / (variance_x + variance_y + STABLE[1])
+    return (brightness * structure).mean(dim=(1, 2))
+
+
+@torch.no_grad()
+def image_quality(
+    denoiser: Denoiser, images: torch.Tensor, sigma: float, seed: int = 0, batch: int = 1024, stream: int = SCORING
+) -> dict[str, torch.Tensor]:
+    """Squared error, peak signal-to-noise ratio and structural similarity of each image, clipped to [0, 1].
+
+    Parameters
+    ----------
+    denoiser, images, sigma, seed, batch
+        As for `denoising_errors`.
+    stream : int
+        `noise.SCORING`, or `noise.FITTING` for the very noise that `SampledNoise` of this seed fitted these images on.
+
+    Returns
+    -------
+    dict of tensor [n], float64
+        "mse" in squared pixel units; "psnr" = -10 log10(mse) in decibel; "ssim", see `structural_similarity`, unless
+        the images are smaller than its window.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `denoising_errors`.
+
+    Examples
+    --------
+    >>> class Black:
+    ...     def denoise(self, noisy, sigma):
+    ...         return 0 * noisy
+    >>> quality = image_quality(Black(), torch.full((2, 16, 16), 0.1), sigma=1.0)
+    >>> {name: round(values[0].item(), 3) for name, values in quality.items()}
+    {'mse': 0.01, 'psnr': 20.0, 'ssim': 0.01}
+    """
+    images = check_images(images, value_range=(0.0, 1.0))
+    pairs = _estimates(denoiser, images, sigma, seed, batch, stream)
+    large = min(images.shape[1:]) >= WINDOW
+    measured = [(squared_errors(*pair), structural_similarity(*pair) if large else None) for pair in pairs]
+    mse = torch.cat([errors for errors, _ in measured])
+    quality = {"mse": mse, "psnr": -10 * mse.log10()}
+    return quality | ({"ssim": torch.cat([similarity for _, similarity in measured])} if large else {})
 
 
 def denoising_mse(denoiser: Denoiser, images: torch.Tensor, sigma: float, seed: int = 0, batch: int = 1024) -> float:

@@ -1,0 +1,55 @@
+"""The exact posterior mean if the training images were all there is: what a denoiser without a model remembers."""
+
+from __future__ import annotations
+
+import torch
+
+from ..checks import check_images, check_sigma
+
+BLOCK = 8192  # training images that are compared with at a time
+
+
+class PosteriorMean:
+    """The mean of the training images, each weighted by exp(-|x - x_i|^2 / 2 sigma^2).
+
+    It is E[x_0 | x_sigma = x] for data that are the training images with equal probability: the minimiser of the
+    training loss over all functions. On other images it is a kernel regression, good where noise blurs the difference
+    between one set of images and another, and bad where it does not.
+
+    Examples
+    --------
+    >>> images = torch.rand(50, 8, 8)
+    >>> memory = PosteriorMean().fit(images)
+    >>> torch.allclose(memory.denoise(images[:3], sigma=0.01), images[:3])
+    True
+    """
+
+    def __init__(self) -> None:
+        self.images: torch.Tensor | None = None
+
+    def fit(self, images: torch.Tensor) -> PosteriorMean:
+        """Keep images [n, size, size], float32 or float64; they are not copied."""
+        self.images = check_images(images)
+        return self
+
+    def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Estimate of the clean images from noisy ones [n, size, size], same dtype.
+
+        Blocks of training images pass by; sums are kept in units of the largest weight so far, so that nothing
+        overflows and no [n, training images] matrix is held.
+        """
+        if self.images is None:
+            raise RuntimeError("PosteriorMean is not fitted; expected fit(images) first")
+        noisy, sigma = check_images(noisy, self.images.shape[1]), check_sigma(sigma)
+        x = noisy.flatten(1)
+        largest = x.new_full((len(x), 1), -torch.inf)
+        total, weighted = torch.zeros_like(largest), torch.zeros_like(x)
+        for block in self.images.split(BLOCK):
+            clean = block.to(x).flatten(1)
+            exponents = (x @ clean.T - clean.square().sum(1) / 2) / sigma**2  # without -|x|^2 / 2, which cancels
+            highest = torch.maximum(largest, exponents.amax(1, keepdim=True))
+            weights, before = torch.exp(exponents - highest), torch.exp(largest - highest)
+            total = before * total + weights.sum(1, keepdim=True)
+            weighted = before * weighted + weights @ clean
+            largest = highest
+        return (weighted / total).unflatten(1, self.images.shape[1:])

@@ -97,7 +97,7 @@ def _error(basis, regressions, held_out, noisy, spread) -> float:
 def compare(dataset: str, size: int, family: str, degree: int, fit: str, sigma: float, train: int, draws: int) -> dict:
     """One row: the package's held-out error and the brute-force one, on the same images and noise."""
     images = ws.load_images(dataset, size, "train", train)
-    held_out = ws.load_images(dataset, size, "test", 200)
+    held_out = ws.load_images(dataset, size, "test", 5000)
     noisy = held_out + sigma * torch.randn(held_out.shape, generator=torch.Generator().manual_seed(5))
     basis = ws.WaveletBasis(size)
     model = {"joint": ws.JointScore, "per-wavelet": ws.WaveletScore}[fit](

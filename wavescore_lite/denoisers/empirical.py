@@ -10,11 +10,12 @@ BLOCK = 8192  # training images that are compared with at a time
 
 
 class PosteriorMean:
-    """The mean of the training images, each weighted by exp(-|x - x_i|^2 / 2 sigma^2).
+    """The mean of the training images, each weighted by its likelihood under the noise.
 
-    It is E[x_0 | x_sigma = x] for data that are the training images with equal probability: the minimiser of the
-    training loss over all functions. On other images it is a kernel regression, good where noise blurs the difference
-    between one set of images and another, and bad where it does not.
+    The weight of x_i is exp(-(x - x_i)^2 / 2 sigma^2), up to their sum. It is E[x_0 given x_sigma = x] for data that
+    are the training images with equal probability: the minimiser of the training loss over all functions. On other
+    images it is a kernel regression, good where noise blurs the difference between one set of images and another, and
+    bad where it does not.
 
     Examples
     --------

@@ -70,7 +70,7 @@ def test_brute_force_agrees_on_every_number():
     whole = {(f, d, fit, s) for f in FAMILIES for d in (1, 2, 3) for fit in experiments.FITS for s in SIGMAS}
     assert cases == whole
     for row in rows:
-        assert_allclose(float(row["brute_force_mse"]), float(row["mse"]), rtol=TOLERANCE)
+        assert_allclose(float(row["brute_force_mse"]), float(row["mse"]), rtol=2e-3)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

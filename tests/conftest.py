@@ -1,7 +1,17 @@
 import numpy as np
 import pytest
+import torch
 
 
 @pytest.fixture
 def rng():
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def single_threaded():
+    """One thread for torch: small operations spend their time waiting for more."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

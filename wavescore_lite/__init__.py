@@ -13,6 +13,7 @@ from .denoisers import MeanImage, PosteriorMean, Wiener
 from .frames import WaveletFrame
 from .metrics import compare, denoising_errors, denoising_mse, error_saved, error_table, image_quality
 from .moments import Moments
+from .networks import Network, load_network
 from .noise import SampledNoise
 from .polynomials import PolynomialFamily
 from .records import Record
@@ -28,6 +29,7 @@ __all__ = [
     "JointScore",
     "MeanImage",
     "Moments",
+    "Network",
     "PolynomialFamily",
     "PosteriorMean",
     "Record",
@@ -47,6 +49,7 @@ __all__ = [
     "independent",
     "load_images",
     "load_labels",
+    "load_network",
     "local_coupled",
     "noise_levels",
     "plots",

@@ -7,6 +7,8 @@ import numbers
 
 import torch
 
+SMALLEST_SIZE = 8
+
 
 def check_images(
     images: torch.Tensor,
@@ -111,6 +113,21 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
     return value
+
+
+def check_size(size: int) -> int:
+    """Return `size` if it is a power of two, at least 8: what images that are halved again and again need.
+
+    Examples
+    --------
+    >>> check_size(24)
+    Traceback (most recent call last):
+    ...
+    ValueError: size is 24; expected a power of two >= 8
+    """
+    if not isinstance(size, numbers.Integral) or size < SMALLEST_SIZE or size & (size - 1):
+        raise ValueError(f"size is {size!r}; expected a power of two >= {SMALLEST_SIZE}")
+    return int(size)
 
 
 def check_device(device: str) -> str:

@@ -1,12 +1,14 @@
-"""Files written whole or not at all, models as npz files that are never a pickle, and checksums of images."""
+"""Files written whole or not at all: models as npz that is never a pickle, tables as CSV; and checksums of images."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -80,6 +82,40 @@ def read(path: str | Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
             f"{path} has format {header.get('format')} and kind {header.get('kind')!r}; expected {FORMAT} and {kind!r}"
         )
     return header, arrays
+
+
+def write_rows(path: str | Path, rows: Sequence[dict[str, object]]) -> None:
+    """Write a table as CSV, all of it or nothing.
+
+    Parameters
+    ----------
+    path : path
+    rows : sequence of dict
+        One or more, all with the same keys, which become the header.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "table.csv")
+    >>> write_rows(path, [{"step": 1, "loss": 0.5}])
+    >>> read_rows(path)
+    [{'step': '1', 'loss': '0.5'}]
+    """
+    text = io.StringIO()
+    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    with whole_file(path) as file:
+        file.write(text.getvalue().encode())
+
+
+def read_rows(path: str | Path) -> list[dict[str, str]]:
+    """Rows of a table that `write_rows` wrote, all values as text; an absent file has none."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
 
 
 def fingerprint(images: torch.Tensor) -> int:

@@ -16,12 +16,11 @@ import numpy as np
 import pywt
 import torch
 
-from .checks import check_images
+from .checks import check_images, check_size
 from .parallel import empty_like_rows, over_blocks
 
 FAMILIES = ("haar", "db", "sym", "coif")
 COARSEST_SIDE = 4
-SMALLEST_SIZE = 8
 BLOCK_BYTES = {"cpu": 3 * 2**19, "cuda": 2**28}  # of images that a worker transforms at a time
 
 
@@ -87,8 +86,7 @@ class WaveletBasis:
     orthonormal = True
 
     def __init__(self, size: int, wavelet: str = "db2", level: int | None = None) -> None:
-        if not isinstance(size, Integral) or size < SMALLEST_SIZE or size & (size - 1):
-            raise ValueError(f"size is {size!r}; expected a power of two >= {SMALLEST_SIZE}")
+        size = check_size(size)
         if not str(wavelet).startswith(FAMILIES) or wavelet not in pywt.wavelist(kind="discrete"):
             raise ValueError(
                 f"wavelet is {wavelet!r}; expected an orthogonal filter: 'haar', 'db1' to 'db38', "

@@ -1,0 +1,148 @@
+"""Architectures of the trained denoisers: a plain CNN and U-Nets, conditioned on the noise level.
+
+A design is data: how many channels at each resolution, how many residual blocks, where there is attention. One module
+is built from any of them. A single resolution makes the CNN, several make a U-Net with strided convolutions down,
+transposed ones up, and skip connections that are added, as in DRUNet (Zhang et al., 2021).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torch.nn.functional import scaled_dot_product_attention, silu
+
+GROUPS, HEADS = 8, 4  # of group normalisation and of attention
+FREQUENCIES, EMBEDDED = 16, 64  # of the noise level, and the length of what is made of them
+
+
+@dataclass(frozen=True)
+class Design:
+    """An architecture, as data.
+
+    Attributes
+    ----------
+    channels : tuple of int
+        Channels at 32 pixels, then at half of that, and so on; one number makes a CNN without down-sampling.
+    blocks : int
+        Residual blocks at each resolution, on the way down and again on the way up.
+    attention : int
+        On how many of the coarsest resolutions each block ends in self-attention.
+    """
+
+    channels: tuple[int, ...]
+    blocks: int = 1
+    attention: int = 0
+
+    def resolutions(self, size: int) -> tuple[int, ...]:
+        """Channels at each resolution for images of `size` pixels, the finest first.
+
+        Above 32 pixels a U-Net has further resolutions, as wide as its finest, so that the coarsest stays the same.
+
+        Examples
+        --------
+        >>> Design(channels=(16, 32)).resolutions(64)
+        (16, 16, 32)
+        """
+        further = size.bit_length() - (32).bit_length() if len(self.channels) > 1 else 0
+        return self.channels[:1] * further + self.channels
+
+
+DESIGNS = {
+    "cnn": Design(channels=(32,), blocks=6),
+    "unet-small": Design(channels=(16, 32, 64)),
+    "unet-medium": Design(channels=(16, 32, 64, 128)),
+    "unet-wide": Design(channels=(32, 64, 128)),
+    "unet-attention": Design(channels=(16, 32, 64, 128), attention=2),
+}
+
+
+class SelfAttention(nn.Module):
+    """Every place looks at every other: x + attention(x), zero at the start (Vaswani et al., 2017)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = nn.GroupNorm(GROUPS, channels)
+        self.ask = nn.Conv2d(channels, 3 * channels, 1)
+        self.answer = _zero(nn.Conv2d(channels, channels, 1))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map [n, c, h, w] to the same shape."""
+        parts = self.ask(self.norm(x)).unflatten(1, (3, HEADS, -1)).flatten(4).transpose(3, 4)
+        looked = scaled_dot_product_attention(*parts.unbind(1))
+        return x + self.answer(looked.transpose(2, 3).reshape(x.shape))
+
+
+class ResidualBlock(nn.Module):
+    """x + convolutions(x), zero at the start; the noise level scales and shifts what is between the two of them."""
+
+    def __init__(self, channels: int, attention: bool) -> None:
+        super().__init__()
+        self.norm_in = nn.GroupNorm(GROUPS, channels)
+        self.conv_in = nn.Conv2d(channels, channels, 3, padding=1)
+        self.modulation = nn.Linear(EMBEDDED, 2 * channels)
+        self.norm_out = nn.GroupNorm(GROUPS, channels)
+        self.conv_out = _zero(nn.Conv2d(channels, channels, 3, padding=1))
+        self.attention = SelfAttention(channels) if attention else nn.Identity()
+
+    def forward(self, x: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Map [n, c, h, w] and the embedded noise level [n, EMBEDDED] to the shape of the former."""
+        scale, shift = self.modulation(noise)[:, :, None, None].chunk(2, dim=1)
+        hidden = self.conv_in(silu(self.norm_in(x)))
+        hidden = self.norm_out(hidden) * (1 + scale) + shift
+        return self.attention(x + self.conv_out(silu(hidden)))
+
+
+class Backbone(nn.Module):
+    """What is trained: images [n, 1, s, s] and c_noise [n] to images, zero at the start."""
+
+    def __init__(self, design: Design, size: int) -> None:
+        super().__init__()
+        widths = design.resolutions(size)
+        finer, steps = range(len(widths) - 1), list(pairwise(widths))
+
+        def stage(level: int) -> nn.ModuleList:
+            attention = level >= len(widths) - design.attention
+            return nn.ModuleList(ResidualBlock(widths[level], attention) for _ in range(design.blocks))
+
+        self.register_buffer("frequencies", torch.logspace(-2, 2, FREQUENCIES, 2) * 2 * math.pi, persistent=False)
+        self.embed = nn.Sequential(
+            nn.Linear(2 * FREQUENCIES, EMBEDDED), nn.SiLU(), nn.Linear(EMBEDDED, EMBEDDED), nn.SiLU()
+        )
+        self.first = nn.Conv2d(1, widths[0], 3, padding=1)
+        self.down_stages = nn.ModuleList(stage(level) for level in finer)
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, stride=2) for fine, coarse in steps)
+        self.coarsest = stage(len(widths) - 1)
+        self.up = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, stride=2) for fine, coarse in reversed(steps))
+        self.up_stages = nn.ModuleList(stage(level) for level in reversed(finer))
+        self.norm = nn.GroupNorm(GROUPS, widths[0])
+        self.last = _zero(nn.Conv2d(widths[0], 1, 3, padding=1))
+
+    def forward(self, images: torch.Tensor, c_noise: torch.Tensor) -> torch.Tensor:
+        """Map [n, 1, s, s] and [n] to [n, 1, s, s]."""
+        angles = c_noise[:, None] * self.frequencies
+        noise = self.embed(torch.cat([angles.cos(), angles.sin()], dim=1))
+        hidden, kept = self.first(images), []
+        for stage, down in zip(self.down_stages, self.down, strict=True):
+            kept.append(_through(stage, hidden, noise))
+            hidden = down(kept[-1])
+        hidden = _through(self.coarsest, hidden, noise)
+        for up, stage in zip(self.up, self.up_stages, strict=True):
+            hidden = _through(stage, up(hidden) + kept.pop(), noise)
+        return self.last(silu(self.norm(hidden)))
+
+
+def _through(stage: Iterable[ResidualBlock], hidden: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+    for block in stage:
+        hidden = block(hidden, noise)
+    return hidden
+
+
+def _zero(layer: nn.Conv2d) -> nn.Conv2d:
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer

@@ -1,0 +1,237 @@
+"""Trained denoisers to compare with: the designs of `backbones`, preconditioned, and the weights that come along."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from torch import nn
+
+from .backbones import DESIGNS, Backbone
+from .checks import check_choice, check_device, check_images, check_sigma, check_size
+from .storage import read_rows, whole_file, write_rows
+
+SIGMA_RANGE = (0.1, 5.0)  # noise levels that networks are trained on, and asked about
+WEIGHTS = Path(__file__).parent / "weights"
+TABLE = "table.csv"
+PIXELS = 2**18  # denoised at a time, which bounds the memory
+
+
+def preconditioning(sigma: torch.Tensor, sigma_data: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """The factors c_skip, c_out, c_in, c_noise of Karras et al. (2022, table 1) at noise levels `sigma`.
+
+    With the data of mean 0 and standard deviation sigma_data, c_in makes the input of the trained part of unit
+    variance, c_out its target, and c_skip is the choice for which c_out is least: the best linear estimate of a pixel
+    from itself.
+
+    Examples
+    --------
+    >>> preconditioning(torch.tensor(3.0), torch.tensor(4.0))[:3]
+    (tensor(0.6400), tensor(2.4000), tensor(0.2000))
+    """
+    total = sigma**2 + sigma_data**2
+    return sigma_data**2 / total, sigma * sigma_data / total.sqrt(), 1 / total.sqrt(), sigma.log() / 4
+
+
+class Network(nn.Module):
+    """A denoiser D(x; sigma) = mean + c_skip (x - mean) + c_out F(c_in (x - mean); c_noise) with a trained F.
+
+    This is the parametrisation of Karras et al. (2022, eq. 7), with one grey as the mean, so that the CNN commutes with
+    shifts away from the borders. An untrained F is zero.
+
+    Parameters
+    ----------
+    name : str
+        One of the designs:
+
+        ==============  ========================  ==========  ===============  ===============
+        name            channels from 32 pixels   attention   parameters, 32   parameters, 64
+        ==============  ========================  ==========  ===============  ===============
+        cnn             32 (6 blocks)             none        143,649          143,649
+        unet-small      16, 32, 64                none        168,801          184,449
+        unet-medium     16, 32, 64, 128           none        629,281          644,929
+        unet-wide       32, 64, 128               none        611,905          665,729
+        unet-attention  16, 32, 64, 128           8, 4 px     729,121          744,769
+        ==============  ========================  ==========  ===============  ===============
+    size : int
+        Pixels along a side, a power of two >= 8.
+    mean, sigma_data : float
+        Mean and standard deviation of all pixels of the training images.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name, another size, or a sigma_data that is not > 0.
+
+    Examples
+    --------
+    >>> network = Network("unet-small", size=8, mean=0.25, sigma_data=0.5)
+    >>> network.denoise(torch.full((2, 8, 8), 2.25), sigma=0.5)[0, 0, 0]
+    tensor(1.2500)
+    """
+
+    def __init__(self, name: str, size: int = 32, mean: float = 0.0, sigma_data: float = 1.0) -> None:
+        super().__init__()
+        check_choice("network", name, tuple(DESIGNS))
+        if not 0 < sigma_data < math.inf or not math.isfinite(mean):
+            raise ValueError(
+                f"mean and sigma_data are {mean} and {sigma_data}; expected finite numbers, the latter > 0"
+            )
+        self.name, self.size = name, check_size(size)
+        self.register_buffer("mean", torch.tensor(float(mean)))
+        self.register_buffer("sigma_data", torch.tensor(float(sigma_data)))
+        self.backbone = Backbone(DESIGNS[name], size)
+
+    def __repr__(self) -> str:
+        return f"Network({self.name!r}, size={self.size})"
+
+    @property
+    def num_parameters(self) -> int:
+        """Trained parameters, for all noise levels together."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    def forward(self, noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """D(x; sigma) for images [n, s, s] and noise levels [n], unchecked and differentiable."""
+        c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.sigma_data)
+        c_skip, c_out, c_in = (factor[:, None, None] for factor in (c_skip, c_out, c_in))
+        centred = noisy - self.mean
+        trained = self.backbone((c_in * centred)[:, None], c_noise)[:, 0]
+        return self.mean + c_skip * centred + c_out * trained
+
+    @torch.no_grad()
+    def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Estimate of E[x_0 | x_0 + sigma z = noisy], computed in float32.
+
+        Parameters
+        ----------
+        noisy : tensor [n, size, size], float32 or float64
+        sigma : float
+            Standard deviation of the noise in a pixel, in SIGMA_RANGE: elsewhere the network was not trained.
+
+        Returns
+        -------
+        tensor [n, size, size] of the same dtype and device, not clipped
+
+        Raises
+        ------
+        TypeError, ValueError
+            For other images, or another sigma.
+        """
+        noisy, sigma = check_images(noisy, self.size), check_sigma(sigma)
+        if not SIGMA_RANGE[0] * (1 - 1e-6) <= sigma <= SIGMA_RANGE[1] * (1 + 1e-6):
+            raise ValueError(f"sigma is {sigma:g}; expected one in {list(SIGMA_RANGE)}, where networks are trained")
+        estimate = torch.empty_like(noisy)
+        for images, out in zip(
+            *(each.split(max(1, PIXELS // self.size**2)) for each in (noisy, estimate)), strict=True
+        ):
+            out.copy_(self(images.to(self.mean), self.mean.new_full((len(images),), sigma)))
+        return estimate
+
+    def score(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Estimate of the score, (denoise(noisy, sigma) - noisy) / sigma^2; parameters and errors are the same."""
+        return (self.denoise(noisy, sigma) - check_images(noisy, self.size)) / check_sigma(sigma) ** 2
+
+
+def weights_file(name: str, size: int, dataset: str) -> str:
+    """Name of the file that holds trained weights.
+
+    Examples
+    --------
+    >>> weights_file("cnn", 32, "mnist")
+    'cnn-mnist-32.safetensors'
+    """
+    return f"{name}-{dataset}-{size}.safetensors"
+
+
+def save_network(network: Network, folder: str | Path, dataset: str, command: str) -> dict[str, str]:
+    """Write the weights to `folder`, and their checksum to its table, in place of an earlier line on the same network.
+
+    Parameters
+    ----------
+    network : Network
+    folder : path
+        Where the safetensors file and ``table.csv`` go; it must be there.
+    dataset : str
+        What the network was trained on, "mnist" or "strokes".
+    command : str
+        How to train it again.
+
+    Returns
+    -------
+    dict
+        The line of the table: network, dataset, size, sha256, command.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder, network = tempfile.mkdtemp(), Network("cnn", size=16, mean=0.1, sigma_data=0.3)
+    >>> line = save_network(network, folder, "strokes", "wavescore train cnn --size 16")
+    >>> load_network("cnn", 16, "strokes", folder)
+    Network('cnn', size=16)
+    """
+    folder = Path(folder)
+    content = safetensors.torch.save({key: value.cpu().contiguous() for key, value in network.state_dict().items()})
+    line = {"network": network.name, "dataset": dataset, "size": str(network.size)}
+    others = [row for row in read_rows(folder / TABLE) if line.items() - row.items()]
+    line |= {"sha256": hashlib.sha256(content).hexdigest(), "command": command}
+    with whole_file(folder / weights_file(network.name, network.size, dataset)) as file:
+        file.write(content)
+    write_rows(folder / TABLE, [*others, line])
+    return line
+
+
+def load_network(
+    name: str, size: int = 32, dataset: str = "mnist", folder: str | Path = WEIGHTS, device: str = "cpu"
+) -> Network:
+    """Load a trained network, after its checksum was compared with the table beside it.
+
+    Parameters
+    ----------
+    name : str
+        A design, see `Network`.
+    size : int
+        Pixels along a side of the images.
+    dataset : {"mnist", "strokes"}
+        What it was trained on.
+    folder : path
+        Where the weights lie, with their ``table.csv``: those of the package, or what `wavescore train` wrote.
+    device : {"cpu", "cuda"}
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    ValueError
+        If no such network is in the table, which the error lists, or its file is damaged.
+    FileNotFoundError
+        If a file that the table names is missing.
+
+    Examples
+    --------
+    >>> load_network("unet-vast")
+    Traceback (most recent call last):
+    ...
+    ValueError: there is no trained network 'unet-vast' for mnist at 32 x 32 in ...; expected one of ...
+    """
+    check_device(device)
+    table = {(row["network"], row["dataset"], row["size"]): row["sha256"] for row in read_rows(Path(folder) / TABLE)}
+    expected = table.get((name, dataset, str(size)))
+    if expected is None:
+        there = ", ".join(f"{n} ({d}, {s})" for n, d, s in table) or "none: train one with `wavescore train`"
+        raise ValueError(
+            f"there is no trained network {name!r} for {dataset} at {size} x {size} in {folder}; "
+            f"expected one of {there}"
+        )
+    path = Path(folder) / weights_file(name, size, dataset)
+    content = path.read_bytes()
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise ValueError(f"{path} is damaged or was replaced: its sha256 is {found}; expected {expected}")
+    network = Network(name, size)
+    network.load_state_dict(safetensors.torch.load(content))
+    return network.requires_grad_(False).to(device)

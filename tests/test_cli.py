@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import hashlib
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -9,8 +10,9 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from wavescore_lite import benchmarks, datasets, mnist
+from wavescore_lite import benchmarks, datasets, mnist, training
 from wavescore_lite.cli import app
+from wavescore_lite.networks import load_network
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SMALL = ("--dataset", "strokes", "--size", "16", "--images", "40")
@@ -195,6 +197,74 @@ def test_bench_that_cannot_write_says_so(here, monkeypatch):
     assert ". could not be written to: no space left on device" in said
 
 
+TRAIN = ("train", "unet-small", "--dataset", "strokes", "--size", "8", "--images", "40", "--steps", "3", "--batch", "4")
+
+
+def test_train_writes_what_load_network_reads_and_prints_its_line(here):
+    code, said = run(*TRAIN)
+    assert code == 0, said
+    folder = here / "runs" / "unet-small-strokes-8"
+    weights = folder / "unet-small-strokes-8.safetensors"
+    assert f"{weights.relative_to(here)} is trained; its line of the table of checksums:" in said
+    line = (folder / "table.csv").read_text().splitlines()[1]
+    assert said.endswith(line)
+    assert line.split(",")[3] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert load_network("unet-small", 8, "strokes", folder).num_parameters == 168_801
+    assert [path.name for path in here.iterdir()] == ["runs"]
+
+
+def test_train_goes_on_where_it_stopped(here, monkeypatch):
+    options = ("--log-every", "2", "--output", "run")
+    save = training.save_network
+    monkeypatch.setattr(training, "save_network", lambda *given: 1 / 0)
+    assert run(*TRAIN, *options)[0] == 1
+    monkeypatch.setattr(training, "save_network", save)
+    monkeypatch.setattr(training.Run, "advance", lambda self: pytest.fail("took a step again"))
+    assert run(*TRAIN, *options)[0] == 0
+    code, said = run(*TRAIN, *options, "--seed", "1")
+    assert code == 2
+    assert "checkpoint.npz is of a run with seed 0, not 1; expected the same, or another folder" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("unet", *TRAIN[2:]), "network is 'unet'; expected one of 'cnn', 'unet-small'"),
+        ((*TRAIN[1:], "--size", "12"), "size is 12; expected a power of two >= 8"),
+        ((*TRAIN[1:], "--images", "9"), "Invalid value for '--images'"),
+        ((*TRAIN[1:], "--images", "60001"), "limit is 60001; expected None or 1 to 60000"),
+        ((*TRAIN[1:], "--steps", "0"), "Invalid value for '--steps'"),
+        ((*TRAIN[1:], "--learning-rate", "0"), "learning_rate is 0.0; expected a finite number > 0"),
+        ((*TRAIN[1:], "--dataset", "mnist"), "set WAVESCORE_DATA to a folder that holds MNIST"),
+        ((*TRAIN[1:], "--output", "file.txt"), "file.txt"),
+        pytest.param(
+            (*TRAIN[1:], "--device", "cuda"),
+            "device is 'cuda', but torch finds no GPU",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU"),
+        ),
+    ],
+    ids=lambda value: "=".join(value[-2:]) if isinstance(value, tuple) else "",
+)
+def test_train_refuses_before_it_works(arguments, message, here, monkeypatch):
+    monkeypatch.setattr(training.Run, "advance", lambda self: pytest.fail("took a step all the same"))
+    (here / "file.txt").write_text("here before")
+    code, said = run("train", *arguments)
+    assert code == 2
+    assert message in said
+    assert [path.name for path in here.iterdir()] == ["file.txt"]
+
+
+def test_train_that_diverges_says_so(here, monkeypatch):
+    def explode(self):
+        self.step += 1
+        return torch.tensor(float("inf"))
+
+    monkeypatch.setattr(training.Run, "advance", explode)
+    code, said = run(*TRAIN, "--output", "run")
+    assert code == 1
+    assert "training diverged: the loss is inf at step 3; expected a lower learning rate" in said
+
+
 def test_data_says_where_mnist_was_found(tmp_path, monkeypatch):
     write_mnist(tmp_path / "data", monkeypatch)
     for arguments, place in ((("--root", str(tmp_path / "data")), "root"), ((), "WAVESCORE_DATA")):
@@ -230,9 +300,10 @@ def test_data_names_the_damage(tmp_path, monkeypatch):
         ((), ["wavescore demo", "demo", "data", "Say where MNIST", "bench", "Measure what the package costs"]),
         (("demo",), ["--size", "a power of two", "--degree", "1 to 6", "a tenth as many are held out", "Example:"]),
         (("bench",), ["--quick", "do all run?", "all 60,000 by default", "bench.csv and bench.png", "Example:"]),
+        (("train",), ["cnn, unet-small, unet-medium", "no test image", "all 60,000 by default", "log.csv", "Example:"]),
         (("data",), ["--root", "$WAVESCORE_DATA", "the cache folder", "torchvision's layout"]),
     ],
-    ids=["wavescore", "demo", "bench", "data"],
+    ids=["wavescore", "demo", "bench", "train", "data"],
 )
 def test_help_teaches(command, lessons):
     code, said = run(*command, "--help")

@@ -1,4 +1,4 @@
-"""The command line: `wavescore demo`, `wavescore data`, `wavescore reproduce` and `wavescore bench`."""
+"""The command line: `wavescore demo`, `data`, `reproduce`, `train` and `bench`."""
 
 from __future__ import annotations
 
@@ -24,9 +24,13 @@ from . import (
     experiments,
     independent,
     plots,
+    training,
 )
+from .backbones import DESIGNS
 from .checks import check_device
+from .networks import weights_file
 from .noise import standard_normal
+from .recipes import Recipe
 from .storage import whole_file
 
 SIGMAS = (1.0, 2.0, 3.0, 4.0)
@@ -160,6 +164,45 @@ def reproduce(
         typer.echo(f"\n{error}", err=True)
         raise typer.Exit(1) from error
     typer.echo(f"\n{path} is complete for {', '.join(chosen)}")
+
+
+@app.command()
+def train(
+    network: Annotated[str, typer.Argument(help=f"One of {', '.join(DESIGNS)}.")],
+    dataset: Annotated[Dataset, typer.Option(help="auto: MNIST where it is found or can be fetched.")] = Dataset.auto,
+    size: Annotated[int, typer.Option(help="Side of the images in pixels, a power of two.")] = 32,
+    images: Annotated[
+        int | None, typer.Option(help="Training images, all 60,000 by default; some are held out for the log.", min=10)
+    ] = None,
+    steps: Annotated[int, typer.Option(help="Batches in all.", min=1)] = 20_000,
+    batch: Annotated[int, typer.Option(help="Images in a batch.", min=1)] = 128,
+    learning_rate: Annotated[float, typer.Option(help="At its highest.")] = 2e-3,
+    seed: Annotated[int, typer.Option(help="Of the first weights and of every batch.", min=0)] = 0,
+    log_every: Annotated[int, typer.Option(help="Steps between lines of the log, and checkpoints.", min=1)] = 500,
+    bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Train in 16 bits, where that is faster.")] = False,
+    device: Annotated[Device, typer.Option(help="Where the network is trained.")] = Device.cpu,
+    output: Annotated[Path | None, typer.Option(help="Folder, by default runs/NETWORK-DATASET-SIZE.")] = None,
+) -> None:
+    """Train a denoiser to compare with: a CNN or a U-Net, from no test image.
+
+    Stop it at any moment: the same command goes on from the last checkpoint. The folder gets log.csv, checkpoint.npz
+    and, at the end, the weights with their line of the table of checksums.
+
+    Example: wavescore train unet-small --size 32 --steps 20000
+    """
+    try:
+        check_device(device.value)
+        name = str(datasets.resolve_dataset(dataset))
+        recipe = Recipe(network, name, size, images, steps, batch, learning_rate, seed, log_every, bfloat16)
+        folder = output or Path("runs") / f"{network}-{name}-{size}"
+        line = training.train(recipe, datasets.load_images(name, size, "train", images), folder, device.value)
+    except (ValueError, TypeError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    except RuntimeError as error:
+        typer.echo(f"\n{error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"\n{folder / weights_file(network, size, name)} is trained; its line of the table of checksums:")
+    typer.echo(",".join(line.values()))
 
 
 @app.command()

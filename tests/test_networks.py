@@ -112,7 +112,17 @@ def test_every_weight_has_a_say(name):
     network = randomised(name)
     network(normal(2, 8, 8), torch.tensor([0.5, 2.0])).square().sum().backward()
     for label, weights in network.named_parameters():
-        assert weights.grad.abs().max() > 0, label
+        assert (weights.grad.flatten(1) if weights.ndim > 1 else weights.grad[:, None]).abs().amax(1).min() > 0, label
+
+
+@pytest.mark.parametrize("name", [name for name in DESIGNS if name != "cnn"])
+def test_fine_detail_passes_by_the_coarse_resolutions(name):
+    network, c_noise = randomised(name), torch.zeros(1)
+    for up in network.backbone.up:
+        nn.init.zeros_(up.weight)
+    checkered = (torch.arange(8)[:, None] + torch.arange(8)) % 2 * 1.0
+    answers = [network.backbone(image[None, None], c_noise) for image in (checkered, 1 - checkered)]
+    assert (answers[0] - answers[1]).abs().max() > 0.1
 
 
 def resolutions(network, kind):

@@ -4,9 +4,11 @@ A step depends on the weights, the seed and its own number alone, see `recipes`:
 know. On a CPU, with as many threads, a run that was killed and resumed ends in the same weights, bit for bit, as one
 that was not.
 
-Two cores train ``unet-medium`` on 20,000 batches of 64 images of 32 x 32 in about an hour, a laptop on 100,000 of 128
-overnight (``wavescore train unet-medium --steps 100000``), and a GPU in minutes (``--device cuda --bfloat16 --batch
-512``).
+One core trains ``unet-medium`` on 20,000 batches of 64 images of 32 x 32 in seventy minutes, in fifty with
+``--bfloat16`` where it can compute in that. A laptop with four cores trains it overnight on 100,000 batches of 128
+(``wavescore train unet-medium --steps 100000``); what suits a GPU is ``--device cuda --bfloat16 --batch 512``. On a
+machine that has other work, one thread (``OMP_NUM_THREADS=1``) for each of several networks is faster than several
+threads for one: small convolutions wait for the slowest.
 """
 
 from __future__ import annotations

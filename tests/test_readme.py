@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import wavescore_lite as ws
+from wavescore_lite import experiments
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,3 +37,20 @@ def test_table_is_the_record(row, key):
     record = json.loads((ROOT / "book" / "records" / "independent.json").read_text(encoding="utf-8"))["mnist"]
     printed = re.search(rf"\| {re.escape(row)} \| (.*) \|", README).group(1).split(" | ")
     assert printed == [f"{record[f'{key}, sigma {sigma}']:.4f}" for sigma in (1, 2, 3, 4)]
+
+
+@pytest.mark.parametrize(
+    ("row", "family", "fit"),
+    [
+        ("band-tied wavelets, degree 3", "band_tied", "per-wavelet"),
+        ("local wavelets, radius 1, degree 3", "local_coupled", "per-wavelet"),
+        ("joint, independent, degree 3", "independent", "joint"),
+        ("joint, band-tied, degree 3", "band_tied", "joint"),
+        ("joint, local, radius 1, degree 3", "local_coupled", "joint"),
+    ],
+)
+def test_table_is_the_reference(row, family, fit):
+    rows = experiments.read(ROOT / "results" / "reference_mnist.csv")
+    errors = [float(r["mse"]) for r in rows if (r["family"], r["degree"], r["fit"]) == (family, "3", fit)]
+    printed = re.search(rf"\| {re.escape(row)} \| (.*) \|", README).group(1).split(" | ")
+    assert printed == [f"{error:.4f}" for error in errors]

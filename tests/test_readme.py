@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 import wavescore_lite as ws
-from wavescore_lite import experiments
+from wavescore_lite.storage import read_rows
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -50,7 +50,7 @@ def test_table_is_the_record(row, key):
     ],
 )
 def test_table_is_the_reference(row, family, fit):
-    rows = experiments.read(ROOT / "results" / "reference_mnist.csv")
+    rows = read_rows(ROOT / "results" / "reference_mnist.csv")
     errors = [float(r["mse"]) for r in rows if (r["family"], r["degree"], r["fit"]) == (family, "3", fit)]
     printed = re.search(rf"\| {re.escape(row)} \| (.*) \|", README).group(1).split(" | ")
     assert printed == [f"{error:.4f}" for error in errors]

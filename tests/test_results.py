@@ -18,6 +18,7 @@ from wavescore_lite.cli import app
 from wavescore_lite.datasets import where
 from wavescore_lite.experiments import FRESH, HELD_OUT, OWN, Trial, reference, trial_of
 from wavescore_lite.noise import FITTING, SCORING, standard_normal
+from wavescore_lite.storage import read_rows
 
 RESULTS = Path(__file__).parents[1] / "results"
 TOLERANCE = 5e-3
@@ -25,7 +26,7 @@ LARGE = {("band_tied", 3), ("local_coupled", 3)}  # joint fits that take minutes
 
 
 def recorded(dataset):
-    return experiments.read(RESULTS / f"reference_{dataset}.csv")
+    return read_rows(RESULTS / f"reference_{dataset}.csv")
 
 
 @pytest.mark.parametrize("dataset", ["mnist", "strokes"])
@@ -109,7 +110,7 @@ class TestRun:
         monkeypatch.setattr(Trial, "rows", stop)
         with pytest.raises(KeyboardInterrupt):
             experiments.run(self.TRIALS, path)
-        assert [trial_of(row) for row in experiments.read(path)] == [self.TRIALS[0]] * 4
+        assert [trial_of(row) for row in read_rows(path)] == [self.TRIALS[0]] * 4
         assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
 
     def test_sampled_and_extended_trials(self):
@@ -121,7 +122,7 @@ class TestRun:
         joint = replace(self.TRIALS[1], fit="joint", draws=1)
         with pytest.raises(ValueError, match=r"1 trials were refused:\n.*too few images: 60 noisy copies for 129"):
             experiments.run((joint, *self.TRIALS), tmp_path / "table.csv")
-        found = {trial_of(row) for row in experiments.read(tmp_path / "table.csv")}
+        found = {trial_of(row) for row in read_rows(tmp_path / "table.csv")}
         assert found == set(self.TRIALS)
 
     def test_evaluations_differ_in_images_and_noise_alone(self):
@@ -161,14 +162,14 @@ class TestReproduce:
             process = subprocess.Popen(
                 [*command, "--output", str(table.parent)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
-            while len({trial_of(row) for row in experiments.read(table)}) < trials:
+            while len({trial_of(row) for row in read_rows(table)}) < trials:
                 assert process.poll() is None
                 time.sleep(0.01)
             process.kill()
             process.wait()
         for name in ("killed", "whole"):
             subprocess.run([*command, "--output", str(tmp_path / name)], check=True, capture_output=True)
-        assert timeless(experiments.read(table)) == timeless(experiments.read(tmp_path / "whole" / table.name))
+        assert timeless(read_rows(table)) == timeless(read_rows(tmp_path / "whole" / table.name))
         assert [file.name for file in table.parent.iterdir()] == [table.name]
 
     def test_lists_without_measuring(self, tmp_path):

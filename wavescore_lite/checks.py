@@ -68,6 +68,16 @@ def check_images(
     return images
 
 
+def check_coefficients(coefficients: torch.Tensor, dim: int) -> torch.Tensor:
+    """Return `coefficients` as a floating tensor [n, dim] outside any autograd graph, or say what is wrong with it."""
+    coefficients = torch.as_tensor(coefficients).detach()
+    if coefficients.dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"coefficients have dtype {coefficients.dtype}; expected float32 or float64")
+    if coefficients.ndim != 2 or coefficients.shape[1] != dim:
+        raise ValueError(f"coefficients have shape {list(coefficients.shape)}; expected [n, {dim}]")
+    return coefficients
+
+
 def check_sigma(sigma: float) -> float:
     """Return the noise level `sigma` (in pixel units) as a float; refuse what is not finite and > 0.
 

@@ -31,7 +31,7 @@ from .checks import check_device
 from .networks import weights_file
 from .noise import standard_normal
 from .recipes import Recipe
-from .storage import whole_file
+from .storage import read_rows, whole_file
 
 SIGMAS = (1.0, 2.0, 3.0, 4.0)
 
@@ -153,7 +153,7 @@ def reproduce(
         raise typer.BadParameter(str(error)) from error
     chosen = {key: trials for key, trials in plan.items() if not figure or key in figure}
     path = output / f"{name}-{size}.csv"
-    done = {experiments.trial_of(row) for row in experiments.read(path)}
+    done = {experiments.trial_of(row) for row in read_rows(path)}
     for key, trials in chosen.items():
         typer.echo(f"{key:>12}  {len(trials):3} trials, {sum(trial in done for trial in trials)} of them in {path}")
     if only_list:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -20,7 +18,7 @@ from .denoisers import Denoiser, MeanImage, PosteriorMean, Wiener
 from .metrics import image_quality
 from .noise import FITTING, SCORING, SampledNoise
 from .scores import JointScore, WaveletScore
-from .storage import whole_file
+from .storage import read_rows, write_rows
 from .wavelets import WaveletBasis
 
 SIGMAS = (1.0, 2.0, 3.0, 4.0)
@@ -214,15 +212,6 @@ def figures(dataset: str, size: int, train: int = 60_000, test: int = 10_000) ->
     return plan
 
 
-def read(path: str | Path) -> list[dict[str, str]]:
-    """Rows of a table, all values as text; an absent file has none."""
-    path = Path(path)
-    if not path.exists():
-        return []
-    with open(path, newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
 def trial_of(row: dict[str, str]) -> Trial:
     """The trial that a row is of.
 
@@ -246,7 +235,7 @@ def run(trials: Iterable[Trial], path: str | Path) -> list[dict[str, str]]:
     ValueError
         After all others were run, if trials were refused, for want of memory or of images: which, and why.
     """
-    rows, refused = read(path), []
+    rows, refused = read_rows(path), []
     done = {trial_of(row) for row in rows}
     for trial in tqdm([t for t in dict.fromkeys(trials) if t not in done], desc=str(path), disable=None):
         try:
@@ -254,12 +243,7 @@ def run(trials: Iterable[Trial], path: str | Path) -> list[dict[str, str]]:
         except (ValueError, MemoryError) as reason:
             refused.append(f"{trial}: {reason}")
             continue
-        text = io.StringIO()
-        writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-        with whole_file(path) as file:
-            file.write(text.getvalue().encode())
+        write_rows(path, rows)
     if refused:
         raise ValueError("\n".join([f"{len(refused)} trials were refused:", *refused]))
-    return read(path)
+    return read_rows(path)

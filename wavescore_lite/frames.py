@@ -22,7 +22,7 @@ import scipy.linalg
 import torch
 from torch.nn.functional import one_hot, pad
 
-from .checks import check_images
+from .checks import check_coefficients, check_images
 from .parallel import empty_like_rows, over_blocks
 from .wavelets import Subband, WaveletBasis
 
@@ -152,11 +152,7 @@ class WaveletFrame:
         TypeError, ValueError
             For another dtype or shape.
         """
-        coefficients = torch.as_tensor(coefficients).detach()
-        if coefficients.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"coefficients have dtype {coefficients.dtype}; expected float32 or float64")
-        if coefficients.ndim != 2 or coefficients.shape[1] != self.dim:
-            raise ValueError(f"coefficients have shape {list(coefficients.shape)}; expected [n, {self.dim}]")
+        coefficients = check_coefficients(coefficients, self.dim)
         out = empty_like_rows(coefficients, self.size**2)
         orthogonal = [matrix.to(coefficients) for matrix in self._orthogonal]
         constraint, gain = (matrix.to(coefficients) for matrix in self._correction)

@@ -16,7 +16,7 @@ import numpy as np
 import pywt
 import torch
 
-from .checks import check_images, check_size
+from .checks import check_coefficients, check_images, check_size
 from .parallel import empty_like_rows, over_blocks
 
 FAMILIES = ("haar", "db", "sym", "coif")
@@ -197,11 +197,7 @@ class WaveletBasis:
         TypeError, ValueError
             For another dtype or shape.
         """
-        coefficients = torch.as_tensor(coefficients).detach()
-        if coefficients.dtype not in (torch.float32, torch.float64):
-            raise TypeError(f"coefficients have dtype {coefficients.dtype}; expected float32 or float64")
-        if coefficients.ndim != 2 or coefficients.shape[1] != self.dim:
-            raise ValueError(f"coefficients have shape {list(coefficients.shape)}; expected [n, {self.dim}]")
+        coefficients = check_coefficients(coefficients, self.dim)
         out = empty_like_rows(coefficients, self.dim)
         steps, count = self._steps_like(coefficients), block_size(coefficients)
 

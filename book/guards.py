@@ -15,6 +15,7 @@ from book.notebooks import code_cells, read, source_sha256
 CHECKED_TAG = "nbval-check-output"
 FEWEST_CHECKED = 3
 DATASETS = ("mnist", "strokes")
+GLUED = "papermill.record"
 IMAGES = ("image/png", "image/svg+xml", "image/jpeg")
 NUMBERED = (*range(1, 10), *range(12, 25))  # the paper's numbering goes from 9 to 12
 ANCHOR = re.compile(r"^\(eq-(\d+)\)=\n(?=(.*?\$\$.*?\$\$|.*))", re.MULTILINE | re.DOTALL)
@@ -102,6 +103,8 @@ def checked(notebook: NotebookNode, path: Path) -> Iterator[str]:
     for number, cell in tagged:
         if cell.execution_count is not None and not cell.outputs:
             yield f"code cell {number} is tagged {CHECKED_TAG} and has no output"
+        if any(GLUED in mime for output in cell.outputs for mime in output.get("data", {})):
+            yield f"code cell {number} is tagged {CHECKED_TAG} and glues: that number would be compared too"
 
 
 def fresh(notebook: NotebookNode, path: Path) -> Iterator[str]:

@@ -69,6 +69,11 @@ def checked_without_output(cells):
     cells[1].outputs = []
 
 
+def checked_number(cells):
+    glued = {"application/papermill.record/text/plain": "'0.1'"}
+    cells[1].outputs.append(v4.new_output("display_data", data=glued))
+
+
 def code_changed(cells):
     cells[1].source = "print(3)"
 
@@ -93,6 +98,10 @@ def machine_path(cells):
         (error_output, "chapter: code cell 4 ended in ValueError: no"),
         (too_few_checked, "chapter: 2 cells are tagged nbval-check-output, expected at least 3"),
         (checked_without_output, "chapter: code cell 1 is tagged nbval-check-output and has no output"),
+        (
+            checked_number,
+            "chapter: code cell 1 is tagged nbval-check-output and glues: that number would be compared too",
+        ),
         (
             code_changed,
             "chapter: its code was changed after its outputs were made; run `make notebooks`",

@@ -1,4 +1,4 @@
-"""Trained denoisers to compare with: the designs of `backbones`, preconditioned, and the weights that come along."""
+"""Trained denoisers to compare with: the designs of `backbones`, preconditioned; weights are files with checksums."""
 
 from __future__ import annotations
 

@@ -206,3 +206,16 @@ def test_image_quality_is_of_the_same_estimates_and_noise():
     own = ws.image_quality(Keep(), images, sigma=0.3, seed=2, batch=32, stream=FITTING)["ssim"]
     assert_allclose(own, expected, rtol=1e-12)
     assert not torch.equal(own, quality["ssim"])
+
+
+def test_subband_errors_are_those_of_the_coefficients():
+    """Against the matrix of atoms, and Parseval."""
+    clean, estimates = torch.rand(2, 5, 16, 16, generator=torch.Generator().manual_seed(3)).double()
+    basis = ws.WaveletBasis(16)
+    coefficients = (estimates - clean).flatten(1).numpy() @ basis.matrix().numpy().T
+    found = metrics.subband_errors(estimates, clean, basis)
+    for k, band in enumerate(basis.subbands):
+        assert_allclose(found[:, k], (coefficients[:, band.slice] ** 2).sum(axis=1) / 256, rtol=1e-10)
+    assert_allclose(found.sum(dim=1), metrics.squared_errors(estimates, clean), rtol=1e-12)
+    quality = ws.image_quality(Keep(), clean, sigma=0.3, basis=basis)
+    assert_allclose(quality["subbands"].sum(dim=1), quality["mse"], rtol=1e-10)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 import torch
 from tabulate import tabulate
-from torch.nn.functional import conv2d
 from tqdm import tqdm
 
 from .checks import check_images, check_sigma
 from .denoisers import Denoiser
 from .noise import SCORING, standard_normal
+from .wavelets import WaveletBasis
 
 WINDOW, SPREAD = 11, 1.5  # of the Gaussian window of structural similarity, in pixels
 STABLE = (0.01**2, 0.03**2)  # its two constants, for images in [0, 1]
@@ -78,6 +79,31 @@ def squared_errors(estimates: torch.Tensor, clean: torch.Tensor) -> torch.Tensor
     return (estimates - clean).double().square().mean(dim=(1, 2))
 
 
+def subband_errors(estimates: torch.Tensor, clean: torch.Tensor, basis: WaveletBasis) -> torch.Tensor:
+    """Squared error of each image, split over the subbands in which it lies.
+
+    Parameters
+    ----------
+    estimates, clean : tensor [n, size, size]
+    basis : WaveletBasis
+        With S subbands.
+
+    Returns
+    -------
+    tensor [n, S], float64
+        In the order of `basis.subbands`. Rows sum to `squared_errors`, as the basis is orthonormal (Parseval).
+
+    Examples
+    --------
+    >>> clean, estimates = torch.rand(2, 3, 16, 16).double()
+    >>> parts = subband_errors(estimates, clean, WaveletBasis(16))
+    >>> parts.shape, torch.allclose(parts.sum(dim=1), squared_errors(estimates, clean))
+    (torch.Size([3, 7]), True)
+    """
+    squares = basis.analyze((estimates - clean).double()).square() / basis.dim
+    return torch.stack([squares[:, band.slice].sum(dim=1) for band in basis.subbands], dim=1)
+
+
 def structural_similarity(estimates: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
     """Structural similarity (Wang et al., 2004) of each image with its clean one: 1 for equal images.
 
@@ -106,12 +132,13 @@ def structural_similarity(estimates: torch.Tensor, clean: torch.Tensor) -> torch
     if estimates.shape != clean.shape or estimates.ndim != 3 or min(estimates.shape[1:]) < WINDOW:
         shapes = f"{list(estimates.shape)} and {list(clean.shape)}"
         raise ValueError(f"images have shapes {shapes}; expected both [n, size, size] with size >= {WINDOW}")
-    steps = torch.arange(WINDOW, dtype=torch.float64, device=clean.device) - WINDOW // 2
-    window = torch.exp(-(steps**2) / (2 * SPREAD**2))
-    window = window / window.sum()
+    places = torch.arange(clean.shape[1], dtype=torch.float64, device=clean.device)
+    steps = places - places[WINDOW // 2 : -(WINDOW // 2), None]  # from the middle of each window, a row each
+    windows = torch.exp(-(steps**2) / (2 * SPREAD**2)) * (steps.abs() <= WINDOW // 2)
+    windows = windows / windows.sum(dim=1, keepdim=True)
 
     def smooth(values: torch.Tensor) -> torch.Tensor:
-        return conv2d(conv2d(values[:, None], window[None, None, None]), window[None, None, :, None])[:, 0]
+        return windows @ values @ windows.T
 
     x, y = estimates.double(), clean.double()
     mean_x, mean_y = smooth(x), smooth(y)
@@ -124,7 +151,13 @@ def structural_similarity(estimates: torch.Tensor, clean: torch.Tensor) -> torch
 
 @torch.no_grad()
 def image_quality(
-    denoiser: Denoiser, images: torch.Tensor, sigma: float, seed: int = 0, batch: int = 1024, stream: int = SCORING
+    denoiser: Denoiser,
+    images: torch.Tensor,
+    sigma: float,
+    seed: int = 0,
+    batch: int = 1024,
+    stream: int = SCORING,
+    basis: WaveletBasis | None = None,
 ) -> dict[str, torch.Tensor]:
     """Squared error, peak signal-to-noise ratio and structural similarity of each image, clipped to [0, 1].
 
@@ -134,12 +167,14 @@ def image_quality(
         As for `denoising_errors`.
     stream : int
         `noise.SCORING`, or `noise.FITTING` for the very noise that `SampledNoise` of this seed fitted these images on.
+    basis : WaveletBasis, optional
+        In whose subbands the error is split.
 
     Returns
     -------
     dict of tensor [n], float64
         "mse" in squared pixel units; "psnr" = -10 log10(mse) in decibel; "ssim", see `structural_similarity`, unless
-        the images are smaller than its window.
+        the images are smaller than its window; with a basis, "subbands" [n, S], see `subband_errors`.
 
     Raises
     ------
@@ -153,15 +188,18 @@ def image_quality(
     ...         return 0 * noisy
     >>> quality = image_quality(Black(), torch.full((2, 16, 16), 0.1), sigma=1.0)
     >>> {name: round(values[0].item(), 3) for name, values in quality.items()}
-    {'mse': 0.01, 'psnr': 20.0, 'ssim': 0.01}
+    {'mse': 0.01, 'ssim': 0.01, 'psnr': 20.0}
     """
     images = check_images(images, value_range=(0.0, 1.0))
     pairs = _estimates(denoiser, images, sigma, seed, batch, stream)
-    large = min(images.shape[1:]) >= WINDOW
-    measured = [(squared_errors(*pair), structural_similarity(*pair) if large else None) for pair in pairs]
-    mse = torch.cat([errors for errors, _ in measured])
-    quality = {"mse": mse, "psnr": -10 * mse.log10()}
-    return quality | ({"ssim": torch.cat([similarity for _, similarity in measured])} if large else {})
+    measures: dict[str, Callable[..., torch.Tensor]] = {"mse": squared_errors}
+    if min(images.shape[1:]) >= WINDOW:
+        measures["ssim"] = structural_similarity
+    if basis is not None:
+        measures["subbands"] = partial(subband_errors, basis=basis)
+    parts = [{name: measure(*pair) for name, measure in measures.items()} for pair in pairs]
+    quality = {name: torch.cat([part[name] for part in parts]) for name in measures}
+    return quality | {"psnr": -10 * quality["mse"].log10()}
 
 
 def denoising_mse(denoiser: Denoiser, images: torch.Tensor, sigma: float, seed: int = 0, batch: int = 1024) -> float:

@@ -146,6 +146,30 @@ def weights_file(name: str, size: int, dataset: str) -> str:
     return f"{name}-{dataset}-{size}.safetensors"
 
 
+def log_file(name: str, size: int, dataset: str) -> str:
+    """Name of the log of its training, beside it.
+
+    Examples
+    --------
+    >>> log_file("cnn", 32, "mnist")
+    'cnn-mnist-32.csv'
+    """
+    return f"{name}-{dataset}-{size}.csv"
+
+
+def trained(dataset: str, size: int, folder: str | Path = WEIGHTS) -> list[dict[str, str]]:
+    """Lines of the table of the networks in `folder` that were trained on a dataset: see `save_network`."""
+    rows = read_rows(Path(folder) / TABLE)
+    return [row for row in rows if (row["dataset"], row["size"]) == (dataset, str(size))]
+
+
+def training_log(
+    name: str, size: int = 32, dataset: str = "mnist", folder: str | Path = WEIGHTS
+) -> list[dict[str, str]]:
+    """How a network was trained: the lines that `train` wrote, empty if there is no log."""
+    return read_rows(Path(folder) / log_file(name, size, dataset))
+
+
 def save_network(network: Network, folder: str | Path, dataset: str, command: str) -> dict[str, str]:
     """Write the weights to `folder`, and their checksum to its table, in place of an earlier line on the same network.
 

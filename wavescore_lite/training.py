@@ -24,11 +24,11 @@ from tqdm import tqdm
 
 from .checks import check_device, check_images
 from .metrics import denoising_mse
-from .networks import Network, preconditioning, save_network
+from .networks import Network, log_file, preconditioning, save_network
 from .recipes import Recipe, averaging, batch, learning_rate, split
 from .storage import fingerprint, read, read_rows, write, write_rows
 
-LOG, CHECKPOINT = "log.csv", "checkpoint.npz"
+CHECKPOINT = "checkpoint.npz"
 LOGGED_SIGMAS = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
 LARGEST_GRADIENT = 1.0
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of the gradient, as AdamW names them
@@ -120,7 +120,7 @@ def train(recipe: Recipe, images: torch.Tensor, folder: str | Path, device: str 
     images : tensor [n, size, size] in [0, 1], float32 or float64
         The training images; `split` holds some out for the log.
     folder : path
-        Where everything goes; made if it is not there. ``log.csv`` gets a line every `recipe.log_every` steps: step,
+        Where everything goes; made if it is not there. `log_file` gets a line every `recipe.log_every` steps: step,
         seconds, learning_rate, training_loss (the mean since the line before), and the mean squared error of the
         averaged weights on the images held out, as `denoising_mse` measures it, at each of LOGGED_SIGMAS. Then
         ``checkpoint.npz`` is written. At the end come the averaged weights, and ``table.csv`` with their checksum.
@@ -142,15 +142,16 @@ def train(recipe: Recipe, images: torch.Tensor, folder: str | Path, device: str 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     run, checkpoint = Run(recipe, fitted, check_device(device)), folder / CHECKPOINT
+    log_path = folder / log_file(recipe.network, recipe.size, recipe.dataset)
     if checkpoint.exists():
         run.restore(checkpoint)
-    log = [row for row in read_rows(folder / LOG) if int(row["step"]) <= run.step]
+    log = [row for row in read_rows(log_path) if int(row["step"]) <= run.step]
     started = time.perf_counter() - (float(log[-1]["seconds"]) if log else 0.0)
     with tqdm(desc=recipe.network, total=recipe.steps, initial=run.step, disable=None) as bar:
         while run.step < recipe.steps:
             measured = _advance(run, held_out, bar)
             log.append({"step": run.step, "seconds": f"{time.perf_counter() - started:.1f}", **measured})
-            write_rows(folder / LOG, log)
+            write_rows(log_path, log)
             run.save(checkpoint)
     command = recipe.command if device == "cpu" else f"{recipe.command} --device {device}"
     return save_network(run.average, folder, recipe.dataset, command)

@@ -1,75 +1,137 @@
 """The tables in results/ are what the code computes: made again here, and held against brute force."""
 
 import csv
-import subprocess
-import sys
-import time
-from dataclasses import replace
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
 from numpy.testing import assert_allclose
-from typer.testing import CliRunner
 
 import wavescore_lite as ws
 from tests.brute_force import FAMILIES, SIGMAS, compare
-from wavescore_lite import experiments
-from wavescore_lite.cli import app
-from wavescore_lite.datasets import where
-from wavescore_lite.experiments import FRESH, HELD_OUT, OWN, Trial, reference, trial_of
-from wavescore_lite.noise import FITTING, SCORING, standard_normal
+from wavescore_lite.experiments import measure, pairs_path
+from wavescore_lite.networks import trained
 from wavescore_lite.storage import read_rows
+from wavescore_lite.trials import COUPLINGS, DESIGNS, FITS, HELD_OUT, Trial, figures, rivals, trial_of
 
 RESULTS = Path(__file__).parents[1] / "results"
-TOLERANCE = 5e-3
-LARGE = {("band_tied", 3), ("local_coupled", 3)}  # joint fits that take minutes
+TOLERANCE = 1e-3
+TABLES = sorted(path for path in RESULTS.glob("*-??.csv"))
+AGAIN = (  # of strokes at 32 x 32: one of each kind, none of them large
+    "mean image",
+    "Wiener",
+    "independent D=3 per-wavelet",
+    "independent D=2 joint",
+    "independent D=3 shared per-wavelet",
+    "independent D=3 hermite per-wavelet",
+    "independent D=2 joint 1-draw",
+    "band_tied D=3 per-wavelet",
+    "band_tied D=2 parent per-wavelet",
+    "local_coupled D=2 r=1 per-wavelet",
+    "local_coupled D=2 r=1 per-wavelet 1-draw",
+    "local_coupled D=1 r=1 pure_neighbours per-wavelet",
+)
 
 
-def recorded(dataset):
-    return read_rows(RESULTS / f"reference_{dataset}.csv")
+@pytest.fixture(params=TABLES, ids=lambda path: path.stem)
+def table(request):
+    return read_rows(request.param), read_rows(pairs_path(request.param))
 
 
-@pytest.mark.parametrize("dataset", ["mnist", "strokes"])
-def test_table_is_complete(dataset):
-    """Every trial of the reference once at every noise level, and the errors in an order that theory asks for."""
-    rows = recorded(dataset)
-    expected = {(trial, sigma) for trial in reference(dataset) for sigma in experiments.SIGMAS}
-    assert {(trial_of(row), float(row["sigma"])) for row in rows} == expected
-    assert len(rows) == len(expected)
-    error = {(r["family"], r["degree"], r["fit"], r["sigma"]): float(r["mse"]) for r in rows}
-    for sigma in ("1.0", "2.0", "3.0", "4.0"):
-        wiener = error["Wiener", "1", "per-wavelet", sigma]
-        for family in FAMILIES:
-            assert_allclose(error[family, "1", "joint", sigma], wiener, rtol=1e-4)
-            assert error[family, "2", "joint", sigma] < wiener < error[family, "3", "per-wavelet", sigma]
+def by_name(rows):
+    return {(trial_of(row).name, row["evaluation"], float(row["sigma"])): row for row in rows}
 
 
-def trials():
-    for dataset in ("strokes", "mnist"):
-        found = dataset == "strokes" or where()[0][2] == "found"
-        mark = pytest.mark.skipif(not found, reason="needs real MNIST")
-        for trial in reference(dataset):
-            if trial.fit == "per-wavelet" or (trial.family, trial.degree) not in LARGE:
-                yield pytest.param(trial, marks=mark, id=f"{dataset}-{trial.fit}-{trial.family}-{trial.degree}")
+def test_what_is_there():
+    assert {"mnist-32", "strokes-32"} <= {path.stem for path in TABLES}
 
 
-@pytest.mark.parametrize("trial", list(trials()))
-def test_recorded_errors_are_made_again(trial):
-    recorded_rows = {row["sigma"]: row for row in recorded(trial.dataset) if trial_of(row) == trial}
-    for row in trial.rows(evaluations=[experiments.HELD_OUT]):
-        before = recorded_rows[str(row["sigma"])]
-        assert_allclose(float(row["mse"]), float(before["mse"]), rtol=TOLERANCE)
+def test_table_is_complete(table):
+    """Every trial of the plan, once on each set of images and at each noise level; nothing else."""
+    rows, _ = table
+    first = trial_of(rows[0])
+    plan = figures(first.dataset, first.size, first.train, first.test)
+    expected = {(t, e, s) for trials in plan.values() for t in trials for e in t.evaluations for s in t.sigmas}
+    found = Counter((trial_of(row), row["evaluation"], float(row["sigma"])) for row in rows)
+    assert set(found) == expected
+    assert set(found.values()) == {1}
+
+
+def test_columns_agree_with_one_another(table):
+    """Parseval over the subbands, for every row; psnr is a mean of logarithms, which Jensen bounds."""
+    for row in table[0]:
+        shares = [float(value) for key, value in row.items() if key.startswith("mse_")]
+        assert_allclose(sum(shares), float(row["mse"]), atol=2e-7)
+        assert float(row["psnr"]) >= -10 * np.log10(float(row["mse"])) - 1e-3
+        assert -1 < float(row["ssim"]) < 1
+
+
+def test_pairs_are_complete_and_agree_with_the_table(table):
+    rows, pairs = by_name(table[0]), table[1]
+    trials = {trial_of(row) for row in table[0]}
+    levels = Counter((p["denoiser"], p["key"], p["rival"], p["evaluation"]) for p in pairs)
+    wanted = {(t.name, key, r.name): (t, r) for t in trials for key, r in rivals(t).items() if r in trials}
+    assert {label[:3] for label in levels} == set(wanted)
+    for (*label, evaluation), count in levels.items():
+        trial, rival = wanted[tuple(label)]
+        assert evaluation in trial.evaluations
+        assert count == len(set(trial.sigmas) & set(rival.sigmas))
+    for pair in pairs:
+        ours, theirs = (rows[pair[who], pair["evaluation"], float(pair["sigma"])] for who in ("denoiser", "rival"))
+        a, b = (float(row["mse"]) for row in (ours, theirs))
+        assert_allclose(float(pair["saved"]), 1 - a / b, atol=2e-5 + 1e-6 * a / b)
+        unpaired = float(ours["standard_error"]) + float(theirs["standard_error"])
+        assert float(pair["standard_error"]) <= unpaired / b + 1e-5
+
+
+def test_errors_stand_in_the_order_that_theory_asks_for(table):
+    """One degree joint is Wiener; per wavelet all families agree there; Hermite and monomials span the same."""
+    mse = {key: float(row["mse"]) for key, row in by_name(table[0]).items()}
+    for name, evaluation, sigma in mse:
+        same = {"band_tied D=1 per-wavelet": "independent D=1 per-wavelet"}
+        same |= {f"{family} D=1{r} joint": "Wiener" for family, r in (("independent", ""), ("band_tied", ""))}
+        same |= {f"independent D={d} hermite {fit}": f"independent D={d} {fit}" for d in (2, 3) for fit in FITS}
+        if name in same:
+            assert_allclose(mse[name, evaluation, sigma], mse[same[name], evaluation, sigma], rtol=2e-4)
+        if name in ("independent D=2 joint", "independent D=3 joint"):
+            assert mse[name, evaluation, sigma] < mse["Wiener", evaluation, sigma]
+
+
+def made_again(name):
+    rows = [row for row in read_rows(RESULTS / "strokes-32.csv") if trial_of(row).name == name]
+    trial = trial_of(rows[0])
+    sigmas = trial.sigmas if trial.draws else (0.5, 2.0)
+    recorded = by_name(rows)
+    for row in measure(trial, sigmas).rows:
+        yield row, recorded[name, row["evaluation"], row["sigma"]]
+
+
+@pytest.mark.parametrize("name", AGAIN)
+def test_recorded_errors_are_made_again(name):
+    for row, before in made_again(name):
+        for column in ("mse", "psnr", "ssim"):
+            assert_allclose(float(row[column]), float(before[column]), rtol=TOLERANCE, err_msg=column)
         assert_allclose(float(row["standard_error"]), float(before["standard_error"]), rtol=10 * TOLERANCE)
+        for column in (c for c in row if c.startswith("mse_")):
+            assert_allclose(float(row[column]), float(before[column]), rtol=5 * TOLERANCE, atol=1e-7, err_msg=column)
         assert str(row["parameters"]) == before["parameters"]
 
 
+def test_networks_in_the_tables_are_those_of_the_package():
+    for path in TABLES:
+        rows = read_rows(path)
+        first = trial_of(rows[0])
+        expected = {(row["network"], row["sha256"][:12]) for row in trained(first.dataset, first.size)}
+        assert {(row["family"], row["weights"]) for row in rows if row["family"] in DESIGNS} == expected
+
+
 def test_brute_force_agrees_on_every_number():
-    """Regression on many noisy copies gives the numbers of the reference, on a subset of the images."""
+    """Regression on many noisy copies gives the numbers of the package, on a subset of the images."""
     with open(RESULTS / "reference_check.csv", newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     cases = {(row["family"], int(row["degree"]), row["fit"], float(row["sigma"])) for row in rows}
-    whole = {(f, d, fit, s) for f in FAMILIES for d in (1, 2, 3) for fit in experiments.FITS for s in SIGMAS}
-    assert cases == whole
+    assert cases == {(f, d, fit, s) for f in FAMILIES for d in (1, 2, 3) for fit in FITS for s in SIGMAS}
     for row in rows:
         assert_allclose(float(row["brute_force_mse"]), float(row["mse"]), rtol=2e-3)
 
@@ -81,124 +143,39 @@ def test_brute_force_here_and_now(family, fit):
     assert abs(float(row["difference"])) < 2e-3
 
 
-class TestRun:
-    TRIALS = (Trial("strokes", 8, 60, 20, "mean image"), Trial("strokes", 8, 60, 20, "independent", 2))
+class TestResults:
+    """What the chapters read the tables with."""
 
-    def test_goes_on_where_it_stopped(self, tmp_path, monkeypatch):
-        whole = experiments.run(self.TRIALS, tmp_path / "whole.csv")
-        path = tmp_path / "table.csv"
-        experiments.run(self.TRIALS[:1], path)
-        measured = []
-        rows = Trial.rows
-        monkeypatch.setattr(Trial, "rows", lambda trial: measured.append(trial) or rows(trial))
-        resumed = experiments.run(self.TRIALS, path)
-        assert measured == [self.TRIALS[1]]
-        assert timeless(resumed) == timeless(whole)
-        assert [(row["evaluation"], row["sigma"]) for row in resumed] == [
-            (evaluation, sigma) for evaluation in (HELD_OUT, HELD_OUT, FRESH) for sigma in ("1.0", "2.0", "3.0", "4.0")
-        ]
+    def test_values_are_those_of_the_table(self):
+        results = ws.Results("mnist", 32, RESULTS)
+        rows = by_name(read_rows(RESULTS / "mnist-32.csv"))
+        name = "local_coupled D=3 r=1 per-wavelet"
+        assert results.trials[name] == Trial(
+            "mnist", 32, 60_000, 10_000, "local_coupled", 3, 1, "", "monomial", "per-wavelet", 0, 1e-6
+        )
+        found = results.column(name, "ssim", [1, 0.25])
+        assert_allclose(found, [float(rows[name, HELD_OUT, s]["ssim"]) for s in (1, 0.25)])
+        assert_allclose(sum(results.subbands(name, 2).values()), results.mse(name, [2])[0], atol=1e-6)
 
-    def test_stopped_in_the_middle_leaves_whole_trials(self, tmp_path, monkeypatch):
-        path = tmp_path / "table.csv"
-        rows = Trial.rows
+    def test_signs_are_beyond_two_standard_errors(self):
+        results = ws.Results("mnist", 32, RESULTS)
+        for name, trial in results.trials.items():
+            for key in rivals(trial):
+                if (name, key, HELD_OUT, 1.0) not in results._pairs:
+                    continue
+                shares, errors = results.saved(name, key, [1, 4])
+                expected = [(x > 2 * e) - (x < -2 * e) for x, e in zip(shares, errors, strict=True)]
+                assert results.signs(name, key, [1, 4]).tolist() == expected
 
-        def stop(trial):
-            if trial == self.TRIALS[1]:
-                raise KeyboardInterrupt
-            return rows(trial)
-
-        monkeypatch.setattr(Trial, "rows", stop)
-        with pytest.raises(KeyboardInterrupt):
-            experiments.run(self.TRIALS, path)
-        assert [trial_of(row) for row in read_rows(path)] == [self.TRIALS[0]] * 4
-        assert [file.name for file in tmp_path.iterdir()] == ["table.csv"]
-
-    def test_sampled_and_extended_trials(self):
-        trial = replace(self.TRIALS[1], draws=2, family="local_coupled", radius=1, extensions="parent shared")
-        errors = [float(row["mse"]) for row in trial.rows([1.0, 2.0], [HELD_OUT])]
-        assert 0 < errors[0] < errors[1] < 0.2
-
-    def test_goes_on_past_a_trial_that_is_refused_and_says_so(self, tmp_path):
-        joint = replace(self.TRIALS[1], fit="joint", draws=1)
-        with pytest.raises(ValueError, match=r"1 trials were refused:\n.*too few images: 60 noisy copies for 129"):
-            experiments.run((joint, *self.TRIALS), tmp_path / "table.csv")
-        found = {trial_of(row) for row in read_rows(tmp_path / "table.csv")}
-        assert found == set(self.TRIALS)
-
-    def test_evaluations_differ_in_images_and_noise_alone(self):
-        """The model of a trial, its errors taken by hand on each set of images and stream of noise."""
-        trial = Trial("strokes", 16, 400, 90, "independent", 3, draws=1)
-        rows = {row["evaluation"]: row for row in trial.rows([2.0])}
-        model = trial.denoiser([2.0])
-        for evaluation, split, stream in (
-            (HELD_OUT, "test", SCORING),
-            (FRESH, "train", SCORING),
-            (OWN, "train", FITTING),
-        ):
-            images = ws.load_images("strokes", 16, split, 90)
-            noisy = images + 2 * standard_normal(0, 90, (16, 16), seed=0, stream=stream)
-            errors = (model.denoise(noisy, 2.0).clamp(0, 1) - images).square().mean(dim=(1, 2))
-            assert_allclose(float(rows[evaluation]["mse"]), errors.mean(), rtol=1e-5)
-            assert_allclose(float(rows[evaluation]["standard_error"]), errors.std() / 90**0.5, rtol=1e-4)
-        assert float(rows[OWN]["mse"]) < float(rows[FRESH]["mse"])
+    def test_what_is_not_there_is_named(self):
+        with pytest.raises(FileNotFoundError, match="wavescore reproduce --dataset mnist --size 16"):
+            ws.Results("mnist", 16, RESULTS)
+        results = ws.Results("mnist", 32, RESULTS)
+        with pytest.raises(KeyError, match=r"no row \('Weiner', 'held-out', 1.0\); expected one of .*Wiener"):
+            results.mse("Weiner")
+        with pytest.raises(KeyError, match="no row"):
+            results.saved("Wiener", "degree")
 
 
-def timeless(rows):
-    return [row | {"seconds": ""} for row in rows]
-
-
-class TestReproduce:
-    """wavescore reproduce, as its user runs it."""
-
-    ARGUMENTS = ("reproduce", "--dataset", "strokes", "--size", "16", "--train", "300", "--test", "40")
-    FIGURES = ("--figure", "baselines", "--figure", "hermite")
-
-    def test_killed_three_times_it_ends_where_an_undisturbed_run_ends(self, tmp_path):
-        for name in ("killed", "whole"):
-            (tmp_path / name).mkdir()
-        command = [sys.executable, "-c", "from wavescore_lite.cli import app; app()", *self.ARGUMENTS, *self.FIGURES]
-        table = tmp_path / "killed" / "strokes-16.csv"
-        for trials in (1, 4, 8):  # how many are there when it is killed, at least
-            process = subprocess.Popen(
-                [*command, "--output", str(table.parent)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-            )
-            while len({trial_of(row) for row in read_rows(table)}) < trials:
-                assert process.poll() is None
-                time.sleep(0.01)
-            process.kill()
-            process.wait()
-        for name in ("killed", "whole"):
-            subprocess.run([*command, "--output", str(tmp_path / name)], check=True, capture_output=True)
-        assert timeless(read_rows(table)) == timeless(read_rows(tmp_path / "whole" / table.name))
-        assert [file.name for file in table.parent.iterdir()] == [table.name]
-
-    def test_lists_without_measuring(self, tmp_path):
-        result = CliRunner().invoke(app, [*self.ARGUMENTS, "--list", "--output", str(tmp_path)])
-        assert result.exit_code == 0
-        assert "hermite    8 trials, 0 of them" in result.output
-        assert not list(tmp_path.iterdir())
-
-    @pytest.mark.parametrize(
-        ("option", "value", "words"),
-        [
-            ("--figure", "5z", "figure is 5z; expected one of baselines,"),
-            ("--size", "33", "size is 33; expected a power of two"),
-            ("--output", "nowhere", "output is nowhere; expected a folder"),
-        ],
-    )
-    def test_refuses_by_name(self, tmp_path, option, value, words):
-        result = CliRunner().invoke(app, [*self.ARGUMENTS, "--output", str(tmp_path), option, value])
-        assert result.exit_code == 2
-        assert words in " ".join(result.output.replace("│", " ").split())
-
-
-@pytest.mark.parametrize("size", [32, 64])
-def test_plan_holds_each_family_fit_and_noise(size):
-    plan = experiments.figures("mnist", size)
-    for name, family in (("independent", "independent"), ("band-tied", "band_tied"), ("local", "local_coupled")):
-        exact = {(t.fit, t.degree) for t in plan[name] if t.family == family and not t.draws}
-        assert exact >= {("per-wavelet", degree) for degree in (1, 2, 3)}
-        assert ("joint", 1) in exact
-        assert {(t.fit, t.degree) for t in plan[name] if t.draws == 1} >= {("per-wavelet", 3)}
-    assert {t.family for t in plan["baselines"]} == {"mean image", "Wiener", "posterior mean"}
-    assert all(t.size == size and t.train == 60_000 for trials in plan.values() for t in trials)
+def test_families_of_brute_force_are_all():
+    assert set(FAMILIES) == set(COUPLINGS)

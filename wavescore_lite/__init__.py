@@ -17,6 +17,7 @@ from .networks import Network, load_network
 from .noise import SampledNoise
 from .polynomials import PolynomialFamily
 from .records import Record
+from .results import Results
 from .sampling import noise_levels, sample
 from .scores import JointScore, WaveletScore
 from .wavelets import WaveletBasis
@@ -33,6 +34,7 @@ __all__ = [
     "PolynomialFamily",
     "PosteriorMean",
     "Record",
+    "Results",
     "SampledNoise",
     "WaveletBasis",
     "WaveletFrame",

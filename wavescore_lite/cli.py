@@ -25,6 +25,7 @@ from . import (
     independent,
     plots,
     training,
+    trials,
 )
 from .backbones import DESIGNS
 from .checks import check_device
@@ -32,8 +33,7 @@ from .networks import weights_file
 from .noise import standard_normal
 from .recipes import Recipe
 from .storage import read_rows, whole_file
-
-SIGMAS = (1.0, 2.0, 3.0, 4.0)
+from .trials import SIGMAS
 
 app = typer.Typer(
     help="Analytic diffusion scores in a wavelet basis. Start with: wavescore demo",
@@ -125,13 +125,16 @@ def data(
 @app.command()
 def reproduce(
     figure: Annotated[
-        list[str] | None, typer.Option(help="One of those that --list names; may be given again. All by default.")
+        list[str] | None,
+        typer.Option(help="One that --list names, or the paper's: 5a to 5d, 6a, 6b. May be given again. Default: all."),
     ] = None,
     dataset: Annotated[Dataset, typer.Option(help="auto: MNIST where it is found or can be fetched.")] = Dataset.auto,
     size: Annotated[int, typer.Option(help="Side of the images in pixels, a power of two.")] = 32,
     train: Annotated[int, typer.Option(help="Training images.", min=2)] = 60_000,
     test: Annotated[int, typer.Option(help="Held-out images.", min=2)] = 10_000,
-    output: Annotated[Path, typer.Option(help="Folder of the tables, DATASET-SIZE.csv.")] = Path("results"),
+    output: Annotated[Path, typer.Option(help="Folder of the tables, DATASET-SIZE.csv and -pairs.csv.")] = Path(
+        "results"
+    ),
     only_list: Annotated[bool, typer.Option("--list", help="Say what there is to do, and do nothing.")] = False,
 ) -> None:
     """Measure every family of the paper's figures; what the table holds already is not measured again.
@@ -143,27 +146,27 @@ def reproduce(
     try:
         _check_folder(output)
         name = str(datasets.resolve_dataset(dataset))
-        plan = experiments.figures(name, WaveletBasis(size).size, train, test)
-        unknown = set(figure or []) - set(plan)
-        if unknown:
-            raise ValueError(f"figure is {', '.join(sorted(unknown))}; expected one of {', '.join(plan)}")
+        plan = trials.figures(name, WaveletBasis(size).size, train, test)
+        wanted = _chosen(figure, plan, size)
         for split, limit in (("train", train), ("test", test)):
             datasets.load_images(name, size, split, limit)
     except (ValueError, TypeError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
-    chosen = {key: trials for key, trials in plan.items() if not figure or key in figure}
     path = output / f"{name}-{size}.csv"
-    done = {experiments.trial_of(row) for row in read_rows(path)}
-    for key, trials in chosen.items():
-        typer.echo(f"{key:>12}  {len(trials):3} trials, {sum(trial in done for trial in trials)} of them in {path}")
+    done = {trials.trial_of(row) for row in read_rows(path)}
+    for key in wanted:
+        typer.echo(f"{key:>12}  {len(plan[key]):3} trials, {sum(t in done for t in plan[key])} of them in {path}")
     if only_list:
+        for trial in trials.left_out(plan):
+            gibibytes = trial.model().memory() / 2**30
+            typer.echo(f"    left out  {trial.name}: P = {len(trial.model().features):,}, {gibibytes:.0f} GiB")
         return
     try:
-        experiments.run([trial for trials in chosen.values() for trial in trials], path)
+        experiments.run([trial for key in wanted for trial in plan[key]], path)
     except ValueError as error:
         typer.echo(f"\n{error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"\n{path} is complete for {', '.join(chosen)}")
+    typer.echo(f"\n{path} is complete for {', '.join(wanted)}")
 
 
 @app.command()
@@ -185,8 +188,8 @@ def train(
 ) -> None:
     """Train a denoiser to compare with: a CNN or a U-Net, from no test image.
 
-    Stop it at any moment: the same command goes on from the last checkpoint. The folder gets log.csv, checkpoint.npz
-    and, at the end, the weights with their line of the table of checksums.
+    Stop it at any moment: the same command goes on from the last checkpoint. The folder gets a log, checkpoint.npz and,
+    at the end, the weights with their line of the table of checksums.
 
     Example: wavescore train unet-small --size 32 --steps 20000
     """
@@ -235,6 +238,17 @@ def bench(
         benchmarks.write(rows, benchmarks.heading(setting), output)
     except OSError as error:
         raise typer.BadParameter(f"{output} could not be written to: {error}") from error
+
+
+def _chosen(figure: list[str] | None, plan: dict, size: int) -> list[str]:
+    """Keys of the plan that the options name, all without any."""
+    panels = {panel: key for panel, (key, at) in trials.PANELS.items() if at == size}
+    chosen = {panels.get(name, name) for name in figure or plan}
+    if unknown := sorted(chosen - set(plan)):
+        raise ValueError(
+            f"figure is {', '.join(unknown)}; expected one of {', '.join([*plan, *panels])} at size {size}"
+        )
+    return [key for key in plan if key in chosen]
 
 
 def _check_folder(output: Path) -> None:

@@ -1,249 +1,213 @@
-"""Numbers as tidy rows: which fit, on which images, at what noise, how far off; each row can be made again alone."""
+"""Numbers as tidy rows: how far off each trial is, and by how much it is better than its rivals, image by image."""
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
-from functools import lru_cache
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from tqdm import tqdm
 
-from .couplings import band_tied, independent, local_coupled
-from .datasets import load_images
-from .denoisers import Denoiser, MeanImage, PosteriorMean, Wiener
-from .metrics import image_quality
-from .noise import FITTING, SCORING, SampledNoise
+from .backbones import DESIGNS
+from .metrics import error_saved, image_quality
+from .networks import training_log
+from .noise import FITTING, SCORING
 from .scores import JointScore, WaveletScore
-from .storage import read_rows, write_rows
+from .storage import read, read_rows, write, write_rows
+from .trials import HELD_OUT, OWN, Trial, rivals, trial_of
 from .wavelets import WaveletBasis
 
-SIGMAS = (1.0, 2.0, 3.0, 4.0)
-COUPLINGS = {"independent": independent, "band_tied": band_tied, "local_coupled": local_coupled}
-BASELINES = {"mean image": MeanImage, "Wiener": Wiener, "posterior mean": PosteriorMean}
-FITS = {"per-wavelet": WaveletScore, "joint": JointScore}
-HELD_OUT, FRESH, OWN = "held-out", "fitted images, fresh noise", "fitted images and noise"
-HIGHEST_JOINT = {  # degree of exact joint fits, and of those on one draw; by whether images are at most 32 x 32
-    ("independent", True): (3, 3),
-    ("band_tied", True): (3, 3),
-    ("local_coupled", True): (3, 2),
-    ("independent", False): (3, 1),
-    ("band_tied", False): (2, 0),
-    ("local_coupled", False): (1, 0),
-}
-EXTENSIONS = {
-    "independent": ("parent", "shared"),
-    "band_tied": ("parent",),
-    "local_coupled": ("pure_neighbours", "pure_neighbours parent", "parent", "shared"),
-}
 RESIZE = {"mnist": "bilinear, antialiased, from 28 x 28", "strokes": "drawn at this size"}
+DIGITS = {"psnr": 3, "ssim": 5}
+
+Errors = dict[tuple[str, float], torch.Tensor]
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One denoiser and all that its errors depend on, but for the noise level.
+class Measurement(NamedTuple):
+    """Rows of the table, and the squared error of each image, float64 [n], for every evaluation and noise level."""
 
-    Attributes
-    ----------
-    dataset, size, train, test
-        Images: the first `train` of the training split are fitted, the first `test` of the test split scored.
-    family : str
-        "mean image", "Wiener", "posterior mean", "independent", "band_tied" or "local_coupled".
-    degree, radius, extensions, polynomials, fit, draws, ridge
-        What `family` takes; `extensions` are "pure_neighbours", "parent" and "shared", set apart by blanks; draws 0
-        integrates the noise out.
-    seed : int
-        Of the noise.
-    """
-
-    dataset: str
-    size: int
-    train: int
-    test: int
-    family: str
-    degree: int = 1
-    radius: int = 0
-    extensions: str = ""
-    polynomials: str = "monomial"
-    fit: str = "per-wavelet"
-    draws: int = 0
-    ridge: float = 1e-6
-    seed: int = 0
-
-    def denoiser(self, sigmas: Sequence[float] = SIGMAS) -> Denoiser:
-        """The denoiser, fitted."""
-        images = _images(self.dataset, self.size, "train", self.train)
-        if self.family in BASELINES:
-            return BASELINES[self.family]().fit(images)
-        options = dict.fromkeys(self.extensions.split(), True)
-        options |= {"radius": self.radius} if self.family == "local_coupled" else {}
-        coupling = COUPLINGS[self.family](self.degree, **options)
-        model = FITS[self.fit](WaveletBasis(self.size), coupling, self.polynomials, self.ridge)
-        return model.fit(images, SampledNoise(sigmas, self.draws, self.seed) if self.draws else None)
-
-    @property
-    def evaluations(self) -> tuple[str, ...]:
-        """On what the errors are taken: held-out images, and for wavelet fits per coefficient or on drawn noise more.
-
-        Fitted images are as many as the held-out ones, the first of those that were fitted.
-        """
-        if self.family in BASELINES or (self.fit == "joint" and not self.draws):
-            return (HELD_OUT,)
-        return (HELD_OUT, FRESH, OWN) if self.draws else (HELD_OUT, FRESH)
-
-    def rows(
-        self, sigmas: Sequence[float] = SIGMAS, evaluations: Sequence[str] | None = None
-    ) -> list[dict[str, object]]:
-        """Fit and score: one row for each evaluation, all by default, and noise level.
-
-        Returns
-        -------
-        list of dict
-            The trial; evaluation; sigma; mse with its standard error, psnr in decibel and ssim, means over the images
-            after clipping to [0, 1] (ssim is empty for images smaller than its window); how many parameters a noise
-            level has; seconds the fit took, solutions included; the version of the package.
-        """
-        started = time.perf_counter()
-        model = self.denoiser(sigmas)
-        if isinstance(model, WaveletScore | JointScore):
-            for sigma in sigmas:
-                model.coefficients(sigma)
-        constant = {
-            "resize": RESIZE[self.dataset],
-            "parameters": getattr(model, "num_parameters", ""),
-            "seconds": f"{time.perf_counter() - started:.1f}",
-            "version": version("wavescore-lite"),
-        }
-        out = []
-        for evaluation in evaluations or self.evaluations:
-            split, limit = ("test", self.test) if evaluation == HELD_OUT else ("train", min(self.test, self.train))
-            images = _images(self.dataset, self.size, split, limit)
-            stream = FITTING if evaluation == OWN else SCORING
-            for sigma in sigmas:
-                quality = image_quality(model, images, sigma, self.seed, stream=stream)
-                out.append(asdict(self) | {"evaluation": evaluation, "sigma": sigma} | _summary(quality) | constant)
-        return out
+    rows: list[dict[str, object]]
+    errors: Errors
 
 
-def _summary(quality: dict[str, torch.Tensor]) -> dict[str, str]:
-    errors = quality["mse"]
-    summary = {"mse": f"{errors.mean():.7f}", "standard_error": f"{errors.std() / len(errors) ** 0.5:.7f}"}
-    for name, digits in (("psnr", 3), ("ssim", 5)):
-        summary[name] = f"{quality[name].mean():.{digits}f}" if name in quality else ""
-    return summary
-
-
-@lru_cache(maxsize=2)
-def _images(dataset: str, size: int, split: str, limit: int) -> torch.Tensor:
-    return load_images(dataset, size, split, limit)
-
-
-def reference(dataset: str) -> list[Trial]:
-    """The three families at degrees 1 to 3, fitted both ways, with the baselines, noise integrated out, at 32 x 32.
-
-    On MNIST all 60,000 and 10,000 images; on strokes 4,000 and 1,000, and no fit so large that a test could not make it
-    again.
-    """
-    train, test = (60_000, 10_000) if dataset == "mnist" else (4_000, 1_000)
-    common = Trial(dataset, 32, train, test, "mean image")
-    trials = [common, replace(common, family="Wiener")]
-    for fit in FITS:
-        for family in COUPLINGS:
-            trials += degrees(common, family, fit=fit)
-    largest = replace(common, family="local_coupled", degree=3, radius=1, fit="joint")
-    return trials if dataset == "mnist" else [trial for trial in trials if trial != largest]
-
-
-def degrees(common: Trial, family: str, highest: int = 3, **changes: object) -> list[Trial]:
-    """Degree 1 to `highest` of a family; local coupling with radius 1, unless another is given."""
-    local = {"radius": 1} if family == "local_coupled" else {}
-    return [replace(common, family=family, degree=degree, **local | changes) for degree in range(1, highest + 1)]
-
-
-def figures(dataset: str, size: int, train: int = 60_000, test: int = 10_000) -> dict[str, list[Trial]]:
-    """What each figure of the paper's section 4 and appendix A shows, and the extensions, as trials.
+def measure(
+    trial: Trial, sigmas: Sequence[float] | None = None, evaluations: Sequence[str] | None = None
+) -> Measurement:
+    """Fit and score.
 
     Parameters
     ----------
-    dataset, size, train, test
-        Images, as for `Trial`.
+    trial : Trial
+    sigmas, evaluations : sequence, optional
+        Noise levels, and sets of images; by default those of the trial.
 
     Returns
     -------
-    dict of str to list of Trial
-        "baselines"; "independent" (the paper's Figs. 5a and 6a), "band-tied" (5b, 6b) and "local" (5c and appendix A),
-        each per wavelet and joint, with the noise integrated out and with one draw, as far as memory and an hour allow;
-        "draws", how one draw becomes exact; "hermite" (appendix A); "extensions": further neighbours, linear neighbour
-        terms, parents, shared parameters.
+    Measurement
+        A row for each evaluation and noise level: the trial; evaluation; sigma; mse with its standard error, psnr in
+        decibel and ssim, means over the images after clipping to [0, 1] (ssim is empty for images smaller than its
+        window); mse_a4 and so on, the shares of mse that lie in each subband, by orientation and side; the resize;
+        how many parameters a noise level has, or a network for all levels; the seconds that the fit took, solutions
+        included, or the training of the network; the version of the package.
 
     Examples
     --------
-    >>> trials = figures("strokes", 32)
-    >>> sorted(trials)
-    ['band-tied', 'baselines', 'draws', 'extensions', 'hermite', 'independent', 'local']
+    >>> rows, errors = measure(Trial("strokes", 8, 100, 50, "Wiener"), sigmas=[1.0])
+    >>> len(rows), errors["held-out", 1.0].shape
+    (1, torch.Size([50]))
     """
-    common = Trial(dataset, size, train, test, "mean image")
-    plan: dict[str, list[Trial]] = {"baselines": [replace(common, family=family) for family in BASELINES]}
-    names = {"independent": "independent", "band-tied": "band_tied", "local": "local_coupled"}
-    for name, family in names.items():
-        plan[name] = [*degrees(common, family), *degrees(common, family, draws=1)]
-        joint, drawn = HIGHEST_JOINT[family, size <= 32]
-        plan[name] += [
-            *degrees(common, family, joint, fit="joint"),
-            *degrees(common, family, drawn, fit="joint", draws=1),
-        ]
-    plan["draws"] = [t for draws in (2, 4) for t in degrees(common, "band_tied", fit="joint", draws=draws)[-1:]]
-    plan["hermite"] = [
-        replace(trial, polynomials="hermite", fit=fit)
-        for family, fit in [*((family, "per-wavelet") for family in COUPLINGS), ("independent", "joint")]
-        for trial in degrees(common, family)[1:]
-    ]
-    plan["extensions"] = [
-        *degrees(common, "local_coupled", radius=2),
-        *(t for words in EXTENSIONS["local_coupled"] for t in degrees(common, "local_coupled", extensions=words)),
-        *(t for words in EXTENSIONS["band_tied"] for t in degrees(common, "band_tied", extensions=words)),
-        *(t for words in EXTENSIONS["independent"] for t in degrees(common, "independent", extensions=words)),
-    ]
-    if size > 32:  # one draw of a joint fit sums a Gram of its own at each level, which takes hours there
-        del plan["draws"]
-    return plan
+    sigmas = trial.sigmas if sigmas is None else sigmas
+    basis = WaveletBasis(trial.size)
+    started = time.perf_counter()
+    model = trial.denoiser(sigmas)
+    if isinstance(model, WaveletScore | JointScore):
+        for sigma in sigmas:
+            model.coefficients(sigma)
+    seconds = f"{time.perf_counter() - started:.1f}"
+    if trial.family in DESIGNS:
+        seconds = training_log(trial.family, trial.size, trial.dataset)[-1]["seconds"]
+    constant = {
+        "resize": RESIZE[trial.dataset],
+        "parameters": getattr(model, "num_parameters", ""),
+        "seconds": seconds,
+        "version": version("wavescore-lite"),
+    }
+    rows, errors = [], {}
+    for evaluation in evaluations or trial.evaluations:
+        split, limit = ("test", trial.test) if evaluation == HELD_OUT else ("train", min(trial.test, trial.train))
+        images = trial.images(split, limit)
+        stream = FITTING if evaluation == OWN else SCORING
+        for sigma in sigmas:
+            quality = image_quality(model, images, sigma, trial.seed, stream=stream, basis=basis)
+            rows.append(
+                asdict(trial) | {"evaluation": evaluation, "sigma": sigma} | _summary(quality, basis) | constant
+            )
+            errors[evaluation, sigma] = quality["mse"]
+    return Measurement(rows, errors)
 
 
-def trial_of(row: dict[str, str]) -> Trial:
-    """The trial that a row is of.
+def _summary(quality: dict[str, torch.Tensor], basis: WaveletBasis) -> dict[str, str]:
+    errors = quality["mse"]
+    summary = {"mse": f"{errors.mean():.7f}", "standard_error": f"{errors.std() / len(errors) ** 0.5:.7f}"}
+    for name, digits in DIGITS.items():
+        summary[name] = f"{quality[name].mean():.{digits}f}" if name in quality else ""
+    for band, share in zip(basis.subbands, quality["subbands"].mean(dim=0), strict=True):
+        summary[f"mse_{band.orientation}{band.side}"] = f"{share:.8f}"
+    return summary
 
-    Examples
-    --------
-    >>> trial = Trial("strokes", 32, 100, 10, "Wiener")
-    >>> trial_of({name: str(value) for name, value in asdict(trial).items()}) == trial
-    True
+
+def compared(trial: Trial, key: str, rival: Trial, errors: Errors, others: Errors) -> list[dict[str, object]]:
+    """What a trial saves over a rival, paired image by image: a row for each evaluation and noise level of both.
+
+    Returns
+    -------
+    list of dict
+        dataset, size, train, test; the names of the trial and of the rival, and the key in which they differ;
+        evaluation; sigma; the share of the rival's error that is saved, negative if it is the worse one, with its
+        standard error: see `error_saved`.
     """
-    kinds = {field.name: {"str": str, "int": int, "float": float}[field.type] for field in fields(Trial)}
-    return Trial(**{name: kind(row[name]) for name, kind in kinds.items()})
+    common = {name: getattr(trial, name) for name in ("dataset", "size", "train", "test")}
+    common |= {"denoiser": trial.name, "key": key, "rival": rival.name}
+    out = []
+    for evaluation, sigma in errors.keys() & others.keys():
+        saved, standard_error = error_saved(others[evaluation, sigma], errors[evaluation, sigma])
+        measured = {"saved": f"{saved:.6f}", "standard_error": f"{standard_error:.6f}"}
+        out.append(common | {"evaluation": evaluation, "sigma": sigma} | measured)
+    return sorted(out, key=lambda row: (row["evaluation"] != HELD_OUT, row["evaluation"], row["sigma"]))
 
 
 def run(trials: Iterable[Trial], path: str | Path) -> list[dict[str, str]]:
-    """Add the rows of every trial that the table at `path` lacks, writing the table whole after each.
+    """Add what the tables lack: rows of every trial to `path`, and to the one beside it those of all pairs of rivals.
 
-    Stopped at any moment, it goes on where it stopped: a trial's rows are all there, or none.
+    The table of pairs is named ``...-pairs.csv``. Errors of single images, which pairs are made from, are kept in a
+    folder ``errors`` beside it; where one is missing, its trial is measured again. Tables are written whole after each
+    trial and pair. Stopped at any moment, the same call goes on where it stopped: a trial's rows are all there, or
+    none. Rows on weights that the package no longer has are dropped.
+
+    Returns
+    -------
+    list of dict
+        The rows of all trials in the table.
 
     Raises
     ------
     ValueError
         After all others were run, if trials were refused, for want of memory or of images: which, and why.
     """
-    rows, refused = read_rows(path), []
+    path, trials = Path(path), list(dict.fromkeys(trials))
+    rows, refused = _without_old_networks(path, trials), []
     done = {trial_of(row) for row in rows}
-    for trial in tqdm([t for t in dict.fromkeys(trials) if t not in done], desc=str(path), disable=None):
+    for trial in tqdm([trial for trial in trials if trial not in done], desc=str(path), disable=None):
         try:
-            rows += trial.rows()
+            measured, errors = measure(trial)
         except (ValueError, MemoryError) as reason:
-            refused.append(f"{trial}: {reason}")
+            refused.append(f"{trial.name}: {reason}")
             continue
+        _keep(errors, path, trial)
+        rows += measured
         write_rows(path, rows)
+        done.add(trial)
+    _pair([trial for trial in trials if trial in done], done, path)
     if refused:
         raise ValueError("\n".join([f"{len(refused)} trials were refused:", *refused]))
     return read_rows(path)
+
+
+def _without_old_networks(path: Path, trials: Sequence[Trial]) -> list[dict[str, str]]:
+    """Rows of the table but for networks that `trials` have with other weights; their pairs are dropped as well."""
+    new = {trial.family: trial for trial in trials if trial.family in DESIGNS}
+    rows = read_rows(path)
+    old = {row["family"] for row in rows if trial_of(row) != new.get(row["family"], trial_of(row))}
+    if old:
+        write_rows(pairs_path(path), [row for row in read_rows(pairs_path(path)) if row["denoiser"] not in old])
+    return [row for row in rows if row["family"] not in old]
+
+
+def pairs_path(path: Path) -> Path:
+    """Where the pairs of the table at `path` are.
+
+    Examples
+    --------
+    >>> pairs_path(Path("results/mnist-32.csv")).name
+    'mnist-32-pairs.csv'
+    """
+    return path.with_name(f"{path.stem}-pairs.csv")
+
+
+def _pair(trials: Sequence[Trial], done: set[Trial], path: Path) -> None:
+    wanted = {
+        (t.name, key, r.name, str(t.train), str(t.test)): (t, key, r) for t in trials for key, r in rivals(t).items()
+    }
+    rows = read_rows(pairs_path(path))
+    there = {tuple(row[name] for name in ("denoiser", "key", "rival", "train", "test")) for row in rows}
+    missing = [(t, key, r) for label, (t, key, r) in wanted.items() if label not in there and r in done]
+    for trial, key, rival in tqdm(missing, desc=str(pairs_path(path)), disable=None):
+        rows += compared(trial, key, rival, _errors(path, trial), _errors(path, rival))
+        write_rows(pairs_path(path), rows)
+
+
+def _errors_path(path: Path, trial: Trial) -> Path:
+    words = f"{trial.dataset}-{trial.size}-{trial.train}-{trial.test}-{trial.name}-{trial.weights}"
+    return path.parent / "errors" / f"{re.sub('[^A-Za-z0-9.=]+', '-', words).strip('-')}.npz"
+
+
+def _keep(errors: Errors, path: Path, trial: Trial) -> None:
+    _errors_path(path, trial).parent.mkdir(exist_ok=True)
+    arrays = {f"{evaluation}|{sigma}": values.numpy() for (evaluation, sigma), values in errors.items()}
+    write(_errors_path(path, trial), {"kind": "errors", **asdict(trial)}, arrays)
+
+
+def _errors(path: Path, trial: Trial) -> Errors:
+    """Errors of single images, from their file or measured again."""
+    if not _errors_path(path, trial).exists():
+        _keep(measure(trial).errors, path, trial)
+    out = {}
+    for label, values in read(_errors_path(path, trial), "errors")[1].items():
+        evaluation, _, sigma = label.partition("|")
+        out[evaluation, float(sigma)] = torch.from_numpy(values)
+    return out

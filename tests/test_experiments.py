@@ -1,0 +1,281 @@
+"""Trials, their tables, and `wavescore reproduce` as its user runs it."""
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from typer.testing import CliRunner
+
+import wavescore_lite as ws
+from wavescore_lite import experiments, trials
+from wavescore_lite.cli import app
+from wavescore_lite.experiments import compared, measure, pairs_path, run
+from wavescore_lite.networks import Network, save_network
+from wavescore_lite.noise import FITTING, SCORING, standard_normal
+from wavescore_lite.storage import read_rows
+from wavescore_lite.trials import FRESH, HELD_OUT, LEVELS, OWN, SIGMAS, Trial, analytic, figures, rivals, trial_of
+
+COMMON = Trial("strokes", 8, 60, 20, "mean image")
+WIENER = replace(COMMON, family="Wiener")
+SQUARES = analytic(COMMON, "independent", 2)
+
+
+def timeless(path):
+    return [row | {"seconds": ""} for row in read_rows(path)]
+
+
+def names_in(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    for name in ("whole", "parts"):
+        (tmp_path / name).mkdir()
+    whole, path = (tmp_path / name / "table.csv" for name in ("whole", "parts"))
+    run([COMMON, WIENER, SQUARES], whole)
+    run([COMMON, WIENER], path)
+    measured = []
+    monkeypatch.setattr(experiments, "measure", lambda trial: measured.append(trial) or measure(trial))
+    run([COMMON, WIENER, SQUARES], path)
+    assert measured == [SQUARES]
+    assert timeless(path) == timeless(whole)
+    assert read_rows(pairs_path(path)) == read_rows(pairs_path(whole))
+    own = [(row["evaluation"], float(row["sigma"])) for row in read_rows(path) if trial_of(row) == SQUARES]
+    assert own == [(evaluation, sigma) for evaluation in (HELD_OUT, FRESH) for sigma in LEVELS]
+
+
+def test_stopped_in_the_middle_leaves_whole_trials(tmp_path, monkeypatch):
+    def stop(trial):
+        if trial == SQUARES:
+            raise KeyboardInterrupt
+        return measure(trial)
+
+    monkeypatch.setattr(experiments, "measure", stop)
+    with pytest.raises(KeyboardInterrupt):
+        run([COMMON, SQUARES], tmp_path / "table.csv")
+    assert [trial_of(row) for row in read_rows(tmp_path / "table.csv")] == [COMMON] * len(LEVELS)
+    assert names_in(tmp_path) == ["errors", "table.csv"]
+
+
+def test_pairs_are_made_again_from_errors_measured_again(tmp_path, monkeypatch):
+    path = tmp_path / "table.csv"
+    run([COMMON, WIENER], path)
+    before = read_rows(pairs_path(path))
+    assert {(p["denoiser"], p["key"], p["rival"]) for p in before} == {("mean image", "Wiener", "Wiener")}
+    pairs_path(path).unlink()
+    for file in (tmp_path / "errors").iterdir():
+        file.unlink()
+    run([COMMON, WIENER], path)
+    assert read_rows(pairs_path(path)) == before
+
+
+def test_pairs_are_paired_by_hand():
+    """The share that is saved and its standard error, from estimates made here."""
+    rows, errors = measure(SQUARES, [0.5], [HELD_OUT])
+    others = measure(WIENER, [0.5, 1.0]).errors
+    (pair,) = compared(SQUARES, "Wiener", WIENER, errors, others)
+    images = ws.load_images("strokes", 8, "test", 20)
+    noisy = images + 0.5 * standard_normal(0, 20, (8, 8), seed=0)
+    mse = [
+        (model.denoise(noisy, 0.5).clamp(0, 1) - images).double().square().mean(dim=(1, 2)).numpy()
+        for model in (SQUARES.denoiser(), WIENER.denoiser())
+    ]
+    difference, scale = mse[1] - mse[0], mse[1].mean()
+    assert_allclose(float(pair["saved"]), difference.mean() / scale, atol=1e-6)
+    assert_allclose(float(pair["standard_error"]), difference.std(ddof=1) / 20**0.5 / scale, atol=1e-6)
+    assert_allclose(float(rows[0]["mse"]), mse[0].mean(), rtol=1e-5)
+    assert (pair["denoiser"], pair["rival"], pair["sigma"]) == ("independent D=2 per-wavelet", "Wiener", 0.5)
+
+
+def test_rows_split_the_error_over_subbands():
+    (row,) = measure(SQUARES, [0.5], [HELD_OUT]).rows
+    images = ws.load_images("strokes", 8, "test", 20)
+    estimates = SQUARES.denoiser().denoise(images + 0.5 * standard_normal(0, 20, (8, 8), seed=0), 0.5)
+    basis = ws.WaveletBasis(8)
+    differences = basis.analyze(estimates.clamp(0, 1).double()) - basis.analyze(images.double())
+    for band in basis.subbands:
+        expected = differences[:, band.slice].square().sum() / 20 / 64
+        assert_allclose(float(row[f"mse_{band.orientation}{band.side}"]), expected, rtol=1e-4)
+
+
+def test_goes_on_past_a_trial_that_is_refused_and_says_so(tmp_path):
+    joint = analytic(COMMON, "independent", 2, fit="joint", draws=1)
+    with pytest.raises(ValueError, match=r"1 trials were refused:\n.*D=2 joint 1-draw: too few images: 60 noisy"):
+        run((joint, COMMON, SQUARES), tmp_path / "table.csv")
+    assert {trial_of(row) for row in read_rows(tmp_path / "table.csv")} == {COMMON, SQUARES}
+
+
+def test_evaluations_differ_in_images_and_noise_alone():
+    """The model of a trial, its errors taken by hand on each set of images and stream of noise."""
+    trial = analytic(Trial("strokes", 16, 400, 90, ""), "independent", 3, draws=1)
+    rows = {row["evaluation"]: row for row in measure(trial, [2.0]).rows}
+    model = trial.denoiser([2.0])
+    for evaluation, split, stream in ((HELD_OUT, "test", SCORING), (FRESH, "train", SCORING), (OWN, "train", FITTING)):
+        images = ws.load_images("strokes", 16, split, 90)
+        noisy = images + 2 * standard_normal(0, 90, (16, 16), seed=0, stream=stream)
+        errors = (model.denoise(noisy, 2.0).clamp(0, 1) - images).square().mean(dim=(1, 2))
+        assert_allclose(float(rows[evaluation]["mse"]), errors.mean(), rtol=1e-5)
+        assert_allclose(float(rows[evaluation]["standard_error"]), errors.std() / 90**0.5, rtol=1e-4)
+    assert float(rows[OWN]["mse"]) < float(rows[FRESH]["mse"])
+
+
+def test_names_are_unique_and_rivals_differ_in_what_they_say():
+    plan = {trial for size in (32, 64) for part in figures("mnist", size).values() for trial in part}
+    for size in (32, 64):
+        here = [trial for trial in plan if trial.size == size]
+        assert len({trial.name for trial in here}) == len(here)
+    fields = {
+        "degree": {"degree"},
+        "coupling": {"family", "radius", "extensions"},
+        "extension": {"extensions", "radius"},
+        "lines": {"degree", "extensions"},
+        "polynomials": {"polynomials"},
+        "fit": {"fit"},
+        "draws": {"draws"},
+    }
+    for trial in plan:
+        for key, rival in rivals(trial).items():
+            assert rival != trial or key == "lines"
+            differing = {name for name in vars(trial) if getattr(trial, name) != getattr(rival, name)}
+            assert key not in fields or differing <= fields[key]
+            assert (rival.dataset, rival.size, rival.train, rival.test) == (
+                trial.dataset, trial.size, trial.train, trial.test,
+            )  # fmt: skip
+
+
+class TestNetworks:
+    """A trained network as a trial, in a folder of its own."""
+
+    @pytest.fixture
+    def weights(self, tmp_path, monkeypatch):
+        folder = tmp_path / "weights"
+        folder.mkdir()
+        for name in ("trained", "load_network"):
+            monkeypatch.setattr(trials, name, partial(getattr(trials, name), folder=folder))
+        monkeypatch.setattr(experiments, "training_log", lambda *_: [{"seconds": "12.5"}])
+        return folder
+
+    def test_is_measured_with_its_weights(self, weights, tmp_path):
+        network = Network("cnn", 8, 0.1, 0.3)
+        line = save_network(network, weights, "strokes", "wavescore train cnn")
+        (trial,) = figures("strokes", 8, 60, 20)["networks"]
+        assert (trial.family, trial.weights, trial.name) == ("cnn", line["sha256"][:12], "cnn")
+        (row,) = measure(trial, [1.0]).rows
+        expected = ws.denoising_mse(network, ws.load_images("strokes", 8, "test", 20), 1.0)
+        assert_allclose(float(row["mse"]), expected, rtol=1e-5)
+        assert (row["seconds"], row["parameters"]) == ("12.5", network.num_parameters)
+
+    def test_other_weights_are_measured_anew(self, weights, tmp_path):
+        path = tmp_path / "table.csv"
+        for mean in (0.1, 0.2):
+            save_network(Network("cnn", 8, mean, 0.3), weights, "strokes", "")
+            plan = figures("strokes", 8, 60, 20)
+            run([*plan["baselines"], *plan["networks"]], path)
+            rows = [row for row in read_rows(path) if row["family"] == "cnn"]
+            assert {trial_of(row) for row in rows} == set(plan["networks"])
+            pairs = {p["sigma"]: float(p["saved"]) for p in read_rows(pairs_path(path)) if p["key"] == "Wiener"}
+            wiener = {row["sigma"]: float(row["mse"]) for row in read_rows(path) if row["family"] == "Wiener"}
+            cnn = [p for p in read_rows(pairs_path(path)) if p["denoiser"] == "cnn" and p["key"] == "Wiener"]
+            assert len(cnn) == len(LEVELS)
+            for pair, row in zip(cnn, rows, strict=True):
+                assert_allclose(float(pair["saved"]), 1 - float(row["mse"]) / wiener[row["sigma"]], atol=1e-4)
+            assert pairs
+
+    def test_rivals_of_a_network(self):
+        network = replace(Trial("mnist", 32, 60_000, 10_000, "cnn"), weights="0123")
+        assert {key: rival.name for key, rival in rivals(network).items()} == {
+            "Wiener": "Wiener",
+            "posterior mean": "posterior mean",
+            "independent per-wavelet": "independent D=3 per-wavelet",
+            "independent joint": "independent D=3 joint",
+            "local_coupled per-wavelet": "local_coupled D=3 r=1 per-wavelet",
+            "local_coupled joint": "local_coupled D=3 r=1 joint",
+        }
+
+
+class TestReproduce:
+    ARGUMENTS = ("reproduce", "--dataset", "strokes", "--size", "16", "--train", "300", "--test", "40")
+    FIGURES = ("--figure", "baselines", "--figure", "hermite")
+
+    def test_killed_three_times_it_ends_where_an_undisturbed_run_ends(self, tmp_path):
+        for name in ("killed", "whole"):
+            (tmp_path / name).mkdir()
+        command = [sys.executable, "-c", "from wavescore_lite.cli import app; app()", *self.ARGUMENTS, *self.FIGURES]
+        table = tmp_path / "killed" / "strokes-16.csv"
+        pairs = pairs_path(table)
+        for file, rows in ((table, 6), (table, 40), (pairs, 12)):  # how many are there when it is killed, at least
+            process = subprocess.Popen(
+                [*command, "--output", str(table.parent)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
+            while len(read_rows(file)) < rows:
+                assert process.poll() is None
+                time.sleep(0.01)
+            process.kill()
+            process.wait()
+        for name in ("killed", "whole"):
+            subprocess.run([*command, "--output", str(tmp_path / name)], check=True, capture_output=True)
+        assert timeless(table) == timeless(tmp_path / "whole" / table.name)
+        assert read_rows(pairs) == read_rows(tmp_path / "whole" / pairs.name)
+        assert [name for name in names_in(table.parent) if not name.endswith(".part")] == [
+            "errors", pairs.name, table.name,
+        ]  # fmt: skip
+
+    def test_lists_without_measuring(self, tmp_path):
+        result = CliRunner().invoke(app, [*self.ARGUMENTS, "--list", "--output", str(tmp_path)])
+        assert result.exit_code == 0
+        assert "hermite    8 trials, 0 of them" in result.output
+        assert not list(tmp_path.iterdir())
+
+    def test_lists_what_is_left_out(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(trials.HIGHEST_JOINT, ("local_coupled", True), (2, 2))
+        result = CliRunner().invoke(app, [*self.ARGUMENTS, "--list", "--output", str(tmp_path)])
+        features = 1 + 3 * 256 + 3 * 4 * 256  # powers, and three products for each of four pairs a coefficient
+        assert f"left out  local_coupled D=3 r=1 joint: P = {features:,}, 0 GiB" in result.output
+
+    def test_takes_the_papers_panels(self, tmp_path):
+        arguments = [word if word != "16" else "32" for word in self.ARGUMENTS]
+        result = CliRunner().invoke(app, [*arguments, "--figure", "5b", "--list", "--output", str(tmp_path)])
+        assert [line.split()[0] for line in result.output.splitlines() if " trials" in line] == ["band-tied"]
+
+    @pytest.mark.parametrize(
+        ("option", "value", "words"),
+        [
+            ("--figure", "5z", "figure is 5z; expected one of baselines,"),
+            ("--figure", "5a", "figure is 5a; expected one of baselines,"),  # at 32 x 32 only
+            ("--size", "33", "size is 33; expected a power of two"),
+            ("--output", "nowhere", "output is nowhere; expected a folder"),
+        ],
+    )
+    def test_refuses_by_name(self, tmp_path, option, value, words):
+        result = CliRunner().invoke(app, [*self.ARGUMENTS, "--output", str(tmp_path), option, value])
+        assert result.exit_code == 2
+        assert words in " ".join(result.output.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("size", [32, 64])
+def test_plan_holds_each_family_fit_and_noise(size):
+    plan = figures("mnist", size)
+    for name, family in (("independent", "independent"), ("band-tied", "band_tied"), ("local", "local_coupled")):
+        exact = {(t.fit, t.degree) for t in plan[name] if t.family == family and not t.draws}
+        assert exact >= {("per-wavelet", degree) for degree in (1, 2, 3)}
+        assert ("joint", 1) in exact
+        assert {(t.fit, t.degree) for t in plan[name] if t.draws == 1} >= {("per-wavelet", 3)}
+    assert {t.family for t in plan["baselines"]} == {"mean image", "Wiener", "posterior mean"}
+    every = [trial for trials in plan.values() for trial in trials]
+    assert all(t.size == size and t.train == 60_000 for t in every)
+    for trial in every:
+        assert trial.sigmas == (SIGMAS if trial.draws else LEVELS)
+
+
+def test_sampled_and_extended_trials():
+    trial = analytic(COMMON, "local_coupled", 2, radius=1, extensions="parent shared", draws=2)
+    errors = [values.mean() for values in measure(trial, [1.0, 2.0], [HELD_OUT]).errors.values()]
+    assert 0 < errors[0] < errors[1] < 0.2
+    assert isinstance(errors[0], torch.Tensor)
+    assert np.isfinite(errors).all()

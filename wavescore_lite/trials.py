@@ -189,7 +189,7 @@ def figures(dataset: str, size: int, train: int = 60_000, test: int = 10_000) ->
             *degrees(common, family, drawn, fit="joint", draws=1),
         ]
     if size <= 32:  # above, one draw of a joint fit takes hours: a Gram of its own at each level
-        plan["draws"] = [t for draws in (2, 4) for t in degrees(common, "band_tied", fit="joint", draws=draws)[-1:]]
+        plan["draws"] = [analytic(common, "independent", 3, fit="joint", draws=draws) for draws in (2, 4)]
     plan["hermite"] = [
         trial
         for family, fit in [*((family, "per-wavelet") for family in COUPLINGS), ("independent", "joint")]

@@ -1,0 +1,120 @@
+"""What a denoiser looks at, whatever it is made of: its Jacobian, its reach, and what a shift does to it."""
+
+from __future__ import annotations
+
+import torch
+
+from .checks import check_images, check_sigma
+from .denoisers import Denoiser
+
+STEP = 1e-2  # of the central differences, in units of sigma
+
+
+@torch.no_grad()
+def jacobian(denoiser: Denoiser, noisy: torch.Tensor, sigma: float, step: float = STEP) -> torch.Tensor:
+    """Derivative of every pixel of the estimate by every pixel of one noisy image, by central differences.
+
+    Parameters
+    ----------
+    denoiser : object with .denoise
+    noisy : tensor [1, size, size]
+        It is differentiated in float64; what computes in float32 all the same has errors of some 1e-5 / (step sigma).
+    sigma : float > 0
+    step : float > 0
+        Half the distance of the two images of a difference, in units of sigma. The error is of order step^2, and zero
+        for polynomials of degree 2.
+
+    Returns
+    -------
+    tensor [size * size, size * size], float64
+        Entry p, q is d estimate_p / d noisy_q.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For more than one image, or another sigma or step.
+
+    Notes
+    -----
+    For the true posterior mean it is the posterior covariance divided by sigma^2, hence symmetric and positive: the
+    derivative of Tweedie's formula (Efron, 2011).
+
+    Examples
+    --------
+    >>> from wavescore_lite import Wiener
+    >>> wiener = Wiener().fit(torch.rand(300, 8, 8))
+    >>> J = jacobian(wiener, torch.rand(1, 8, 8), sigma=0.5)
+    >>> torch.allclose(J, J.T, atol=1e-8)
+    True
+    """
+    noisy, sigma = check_images(noisy).double(), check_sigma(sigma)
+    if len(noisy) != 1:
+        raise ValueError(f"noisy holds {len(noisy)} images; expected one")
+    moved = check_sigma(step) * sigma * torch.eye(noisy[0].numel(), dtype=torch.float64, device=noisy.device)
+    moved = moved.unflatten(1, noisy.shape[1:])
+    ahead, behind = (denoiser.denoise(noisy + way * moved, sigma).flatten(1) for way in (1, -1))
+    return ((ahead - behind) / (2 * step * sigma)).T
+
+
+def reach(fields: torch.Tensor, share: float = 0.5) -> torch.Tensor:
+    """How far from its pixel a share of the power of each row of a Jacobian lies.
+
+    Parameters
+    ----------
+    fields : tensor [k, size, size]
+        Rows of Jacobians as images, the pixel of each in the middle, at [size // 2, size // 2].
+    share : float in (0, 1)
+
+    Returns
+    -------
+    tensor [k], float64
+        The least Chebyshev radius in pixels inside which at least the share of the sum of squares lies.
+
+    Examples
+    --------
+    >>> field = torch.zeros(1, 8, 8)
+    >>> field[0, 4, 4], field[0, 4, 6] = 1.0, 0.5
+    >>> reach(field, 0.5), reach(field, 0.9)
+    (tensor([0.], dtype=torch.float64), tensor([2.], dtype=torch.float64))
+    """
+    fields = check_images(fields).double()
+    if not 0 < share < 1:
+        raise ValueError(f"share is {share}; expected a number between 0 and 1")
+    side = fields.shape[1]
+    steps = (torch.arange(side) - side // 2).abs()
+    radius = torch.maximum(steps[:, None], steps)
+    power = torch.stack([(fields.square() * (radius <= r)).sum(dim=(1, 2)) for r in range(side // 2 + 1)], dim=1)
+    inside = power >= share * power[:, -1:]
+    return inside.double().argmax(dim=1).double()
+
+
+@torch.no_grad()
+def shift_error(denoiser: Denoiser, noisy: torch.Tensor, sigma: float, shift: tuple[int, int]) -> float:
+    """How far a denoiser is from commuting with a cyclic shift: 0 if it does.
+
+    Parameters
+    ----------
+    denoiser : object with .denoise
+    noisy : tensor [n, size, size]
+    sigma : float > 0
+    shift : (int, int)
+        Pixels down and to the right.
+
+    Returns
+    -------
+    float
+        Sum of squares of denoise(shifted) - shifted denoise, over that of the shifted estimates about their mean over
+        the images. Guessing nothing but the mean image shifted the other way scores of the order of 1.
+
+    Examples
+    --------
+    >>> from wavescore_lite import MeanImage
+    >>> grey = MeanImage().fit(torch.full((10, 8, 8), 0.5))
+    >>> shift_error(grey, torch.rand(5, 8, 8), 1.0, (1, 0))
+    0.0
+    """
+    estimate = denoiser.denoise(noisy, sigma).roll(shift, dims=(1, 2)).double()
+    difference = denoiser.denoise(noisy.roll(shift, dims=(1, 2)), sigma).double() - estimate
+    spread = (estimate - estimate.mean(dim=0)).square().sum()
+    squares = difference.square().sum()
+    return (squares / spread).item() if squares > 0 else 0.0

@@ -133,7 +133,7 @@ def captioned(notebook: NotebookNode, path: Path) -> Iterator[str]:
 
 def recorded(notebook: NotebookNode, path: Path) -> Iterator[str]:
     """A chapter that compares numbers has references for the same names on every dataset."""
-    if not any(re.search(r"\bRecord\(", cell.source) for cell in code_cells(notebook)):
+    if not any(".check(" in cell.source for cell in code_cells(notebook)):
         return
     record_path = path.parent / "records" / f"{path.stem}.json"
     if not record_path.is_file():

@@ -3,8 +3,10 @@
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from wavescore_lite.cli import app
 from wavescore_lite.experiments import compared, measure, pairs_path, run
 from wavescore_lite.networks import Network, save_network
 from wavescore_lite.noise import FITTING, SCORING, standard_normal
-from wavescore_lite.storage import read_rows
+from wavescore_lite.storage import read_rows, write_rows
 from wavescore_lite.trials import FRESH, HELD_OUT, LEVELS, OWN, SIGMAS, Trial, analytic, figures, rivals, trial_of
 
 COMMON = Trial("strokes", 8, 60, 20, "mean image")
@@ -63,18 +65,6 @@ def test_stopped_in_the_middle_leaves_whole_trials(tmp_path, monkeypatch):
     assert names_in(tmp_path) == ["errors", "table.csv"]
 
 
-def test_pairs_are_made_again_from_errors_measured_again(tmp_path, monkeypatch):
-    path = tmp_path / "table.csv"
-    run([COMMON, WIENER], path)
-    before = read_rows(pairs_path(path))
-    assert {(p["denoiser"], p["key"], p["rival"]) for p in before} == {("mean image", "Wiener", "Wiener")}
-    pairs_path(path).unlink()
-    for file in (tmp_path / "errors").iterdir():
-        file.unlink()
-    run([COMMON, WIENER], path)
-    assert read_rows(pairs_path(path)) == before
-
-
 def test_pairs_are_paired_by_hand():
     """The share that is saved and its standard error, from estimates made here."""
     rows, errors = measure(SQUARES, [0.5], [HELD_OUT])
@@ -86,9 +76,10 @@ def test_pairs_are_paired_by_hand():
         (model.denoise(noisy, 0.5).clamp(0, 1) - images).double().square().mean(dim=(1, 2)).numpy()
         for model in (SQUARES.denoiser(), WIENER.denoiser())
     ]
-    difference, scale = mse[1] - mse[0], mse[1].mean()
-    assert_allclose(float(pair["saved"]), difference.mean() / scale, atol=1e-6)
-    assert_allclose(float(pair["standard_error"]), difference.std(ddof=1) / 20**0.5 / scale, atol=1e-6)
+    ratio = mse[0].mean() / mse[1].mean()
+    residuals = (ratio * mse[1] - mse[0]) / mse[1].mean()
+    assert_allclose(float(pair["saved"]), 1 - ratio, atol=1e-6)
+    assert_allclose(float(pair["standard_error"]), residuals.std(ddof=1) / 20**0.5, atol=1e-6)
     assert_allclose(float(rows[0]["mse"]), mse[0].mean(), rtol=1e-5)
     assert (pair["denoiser"], pair["rival"], pair["sigma"]) == ("independent D=2 per-wavelet", "Wiener", 0.5)
 
@@ -141,7 +132,7 @@ def test_names_are_unique_and_rivals_differ_in_what_they_say():
     }
     for trial in plan:
         for key, rival in rivals(trial).items():
-            assert rival != trial or key == "lines"
+            assert rival != trial
             differing = {name for name in vars(trial) if getattr(trial, name) != getattr(rival, name)}
             assert key not in fields or differing <= fields[key]
             assert (rival.dataset, rival.size, rival.train, rival.test) == (
@@ -161,7 +152,7 @@ class TestNetworks:
         monkeypatch.setattr(experiments, "training_log", lambda *_: [{"seconds": "12.5"}])
         return folder
 
-    def test_is_measured_with_its_weights(self, weights, tmp_path):
+    def test_is_measured_with_its_weights(self, weights):
         network = Network("cnn", 8, 0.1, 0.3)
         line = save_network(network, weights, "strokes", "wavescore train cnn")
         (trial,) = figures("strokes", 8, 60, 20)["networks"]
@@ -179,13 +170,27 @@ class TestNetworks:
             run([*plan["baselines"], *plan["networks"]], path)
             rows = [row for row in read_rows(path) if row["family"] == "cnn"]
             assert {trial_of(row) for row in rows} == set(plan["networks"])
-            pairs = {p["sigma"]: float(p["saved"]) for p in read_rows(pairs_path(path)) if p["key"] == "Wiener"}
             wiener = {row["sigma"]: float(row["mse"]) for row in read_rows(path) if row["family"] == "Wiener"}
             cnn = [p for p in read_rows(pairs_path(path)) if p["denoiser"] == "cnn" and p["key"] == "Wiener"]
             assert len(cnn) == len(LEVELS)
             for pair, row in zip(cnn, rows, strict=True):
                 assert_allclose(float(pair["saved"]), 1 - float(row["mse"]) / wiener[row["sigma"]], atol=1e-4)
-            assert pairs
+
+    def test_other_weights_alone_leave_no_old_pair(self, weights, tmp_path):
+        """Networks only, twice, with a baseline in between that brings the first pair."""
+        path = tmp_path / "table.csv"
+        for mean in (0.1, 0.2, 0.3):
+            save_network(Network("cnn", 8, mean, 0.3), weights, "strokes", "")
+            plan = figures("strokes", 8, 60, 20)
+            run(plan["networks"], path)
+            assert {trial_of(row) for row in read_rows(path)} >= set(plan["networks"])
+            assert sum(row["family"] == "cnn" for row in read_rows(path)) == len(LEVELS)
+            if mean == 0.2:
+                run([WIENER], path)
+        mse = {(row["family"], row["sigma"]): float(row["mse"]) for row in read_rows(path)}
+        for pair in read_rows(pairs_path(path)):
+            ratio = mse["cnn", pair["sigma"]] / mse["Wiener", pair["sigma"]]
+            assert_allclose(float(pair["saved"]), 1 - ratio, atol=1e-4)
 
     def test_rivals_of_a_network(self):
         network = replace(Trial("mnist", 32, 60_000, 10_000, "cnn"), weights="0123")
@@ -197,6 +202,92 @@ class TestNetworks:
             "local_coupled per-wavelet": "local_coupled D=3 r=1 per-wavelet",
             "local_coupled joint": "local_coupled D=3 r=1 joint",
         }
+
+
+def _write_and_die(writer, countdown, after, *given):
+    last = next(countdown, False)
+    if not last or after:
+        writer(*given)
+    if last:
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_stopped_before_or_after_any_write_it_ends_the_same(tmp_path, monkeypatch, after):
+    """Killed at the first write, resumed and killed at the second, and so on to the end."""
+    (tmp_path / "whole").mkdir()
+    plan = [COMMON, WIENER, SQUARES]
+    run(plan, tmp_path / "whole" / "table.csv")
+    path, writers = tmp_path / "table.csv", {name: getattr(experiments, name) for name in ("write", "write_rows")}
+    for kill in range(1, 100):
+        countdown = iter([False] * (kill - 1) + [True])
+        for name, writer in writers.items():
+            monkeypatch.setattr(experiments, name, partial(_write_and_die, writer, countdown, after))
+        try:
+            run(plan, path)
+        except KeyboardInterrupt:
+            rows = Counter(trial_of(row) for row in read_rows(path))
+            assert all(count == len(t.evaluations) * len(t.sigmas) for t, count in rows.items())
+            continue
+        break
+    assert kill > 3
+    assert timeless(path) == timeless(tmp_path / "whole" / path.name)
+    assert read_rows(pairs_path(path)) == read_rows(pairs_path(tmp_path / "whole" / path.name))
+
+
+def test_what_is_measured_anew_is_paired_anew(tmp_path):
+    path = tmp_path / "table.csv"
+    run([COMMON, WIENER, SQUARES], path)
+    whole, pairs = read_rows(path), read_rows(pairs_path(path))
+    write_rows(path, [row for row in whole if trial_of(row) != SQUARES])
+    write_rows(pairs_path(path), [pair | {"saved": "0.5"} for pair in pairs])
+    run([COMMON, WIENER, SQUARES], path)
+    wrong = [pair["denoiser"] for pair in read_rows(pairs_path(path)) if pair["saved"] == "0.5"]
+    assert set(wrong) == {"mean image"}  # the pair that nothing was measured anew of
+
+
+def test_pairs_with_trials_of_other_calls(tmp_path):
+    path = tmp_path / "table.csv"
+    run([SQUARES], path)
+    assert not pairs_path(path).exists()
+    run([WIENER], path)
+    assert {(p["denoiser"], p["key"]) for p in read_rows(pairs_path(path))} == {(SQUARES.name, "Wiener")}
+
+
+def test_other_numbers_of_images_are_refused(tmp_path):
+    path = tmp_path / "table.csv"
+    run([COMMON], path)
+    with pytest.raises(ValueError, match=r"table.csv is about 60 and 20 images; expected the same numbers"):
+        run([replace(COMMON, train=50)], path)
+
+
+@pytest.mark.parametrize("damage", [lambda file: file.write_bytes(b"PK"), lambda file: file.unlink()])
+def test_damaged_errors_are_measured_again(tmp_path, damage):
+    path = tmp_path / "table.csv"
+    run([COMMON, WIENER], path)
+    before = read_rows(pairs_path(path))
+    assert {(p["denoiser"], p["key"], p["rival"]) for p in before} == {("mean image", "Wiener", "Wiener")}
+    pairs_path(path).unlink()
+    for file in (tmp_path / "errors").iterdir():
+        damage(file)
+    run([COMMON, WIENER], path)
+    assert read_rows(pairs_path(path)) == before
+
+
+def test_error_files_have_names_of_their_own():
+    trials_of = [trial for size in (32, 64) for part in figures("mnist", size).values() for trial in part]
+    trials_of += [analytic(COMMON, "independent", 1, ridge=ridge) for ridge in (1e8, 1e-8)]
+    paths = {experiments._errors_path(Path("table.csv"), trial) for trial in trials_of}
+    assert len(paths) == len(set(trials_of))
+
+
+def test_a_plan_on_few_images_has_no_fit_with_more_features_than_noisy_images():
+    plan = figures("strokes", 16, 600, 40)
+    drawn = {t.name for part in plan.values() for t in part if t.fit == "joint" and t.draws}
+    expected = {(1, 1), (2, 1), (3, 2), (3, 4)}  # degree and draws: 257, 513, 769 features
+    assert {name for name in drawn if "independent" in name} == {
+        f"independent D={degree} joint {draws}-draw" for degree, draws in expected
+    }
 
 
 class TestReproduce:

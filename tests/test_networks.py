@@ -297,3 +297,19 @@ def test_committed_weights_load_and_are_small():
         network = ws.load_network(row["network"], int(row["size"]), row["dataset"])
         assert 0 < network.mean < network.sigma_data < 0.5
         assert row["command"].startswith(f"wavescore train {row['network']} --dataset {row['dataset']} ")
+
+
+def test_committed_logs_are_of_the_whole_training():
+    """A log for each network, to the last step of its command, its errors lower at the end than at the start."""
+    rows = networks.read_rows(WEIGHTS / networks.TABLE)
+    assert {path.name for path in WEIGHTS.glob("*.csv")} == {
+        networks.TABLE,
+        *(networks.log_file(row["network"], row["size"], row["dataset"]) for row in rows),
+    }
+    for row in rows:
+        log = networks.training_log(row["network"], int(row["size"]), row["dataset"])
+        steps = [int(line["step"]) for line in log]
+        assert steps == sorted(set(steps))
+        assert f"--steps {steps[-1]} " in row["command"]
+        for column in (name for name in log[0] if name.startswith("mse_")):
+            assert float(log[-1][column]) < float(log[0][column])

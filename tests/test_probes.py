@@ -111,5 +111,7 @@ def test_bad_input_is_named(images):
     wiener = ws.Wiener().fit(images)
     with pytest.raises(ValueError, match="noisy holds 2 images; expected one"):
         jacobian(wiener, images[:2], 1.0)
-    with pytest.raises(ValueError, match="expected a finite noise level > 0"):
+    with pytest.raises(ValueError, match="step is 0; expected a number > 0"):
         jacobian(wiener, images[:1], 1.0, step=0)
+    with pytest.raises(ValueError, match="gives one answer to all 5 images"):
+        shift_error(ws.MeanImage().fit(images), images[:5], 1.0, (1, 0))

@@ -1,4 +1,4 @@
-"""The README's example runs, and its table is the one that the chapter recorded."""
+"""The README's example runs, and its table is the measured one."""
 
 import re
 from pathlib import Path
@@ -36,7 +36,7 @@ def test_example_runs(monkeypatch, capsys):
         ("joint, local, radius 1, degree 3", "local_coupled D=3 r=1 joint"),
         ("exact posterior mean over the training images", "posterior mean"),
         ("trained CNN", "cnn"),
-        ("trained U-Net, the best of four", "unet-attention"),
+        ("trained U-Net, with attention", "unet-attention"),
     ],
 )
 def test_table_is_the_measured_one(row, name):

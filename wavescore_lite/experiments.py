@@ -53,7 +53,7 @@ def measure(
         decibel and ssim, means over the images after clipping to [0, 1] (ssim is empty for images smaller than its
         window); mse_a4 and so on, the shares of mse that lie in each subband, by orientation and side; the resize;
         how many parameters a noise level has, or a network for all levels; the seconds that the fit took, solutions
-        included, or the training of the network; the version of the package.
+        included, or the training of the network if its log is there; the version of the package.
 
     Examples
     --------
@@ -63,6 +63,7 @@ def measure(
     """
     sigmas = trial.sigmas if sigmas is None else sigmas
     basis = WaveletBasis(trial.size)
+    trial.images("train", trial.train)  # read before the clock starts
     started = time.perf_counter()
     model = trial.denoiser(sigmas)
     if isinstance(model, WaveletScore | JointScore):
@@ -70,7 +71,8 @@ def measure(
             model.coefficients(sigma)
     seconds = f"{time.perf_counter() - started:.1f}"
     if trial.family in DESIGNS:
-        seconds = training_log(trial.family, trial.size, trial.dataset)[-1]["seconds"]
+        log = training_log(trial.family, trial.size, trial.dataset)
+        seconds = log[-1]["seconds"] if log else ""
     constant = {
         "resize": RESIZE[trial.dataset],
         "parameters": getattr(model, "num_parameters", ""),
@@ -109,7 +111,7 @@ def compared(trial: Trial, key: str, rival: Trial, errors: Errors, others: Error
     list of dict
         dataset, size, train, test; the names of the trial and of the rival, and the key in which they differ;
         evaluation; sigma; the share of the rival's error that is saved, negative if it is the worse one, with its
-        standard error: see `error_saved`.
+        standard error: see `metrics.error_saved`.
     """
     common = {name: getattr(trial, name) for name in ("dataset", "size", "train", "test")}
     common |= {"denoiser": trial.name, "key": key, "rival": rival.name}
@@ -122,26 +124,29 @@ def compared(trial: Trial, key: str, rival: Trial, errors: Errors, others: Error
 
 
 def run(trials: Iterable[Trial], path: str | Path) -> list[dict[str, str]]:
-    """Add what the tables lack: rows of every trial to `path`, and to the one beside it those of all pairs of rivals.
+    """Add what the tables lack: rows of every trial to `path`, and to the table beside it pairs of all that is there.
 
     The table of pairs is named ``...-pairs.csv``. Errors of single images, which pairs are made from, are kept in a
-    folder ``errors`` beside it; where one is missing, its trial is measured again. Tables are written whole after each
-    trial and pair. Stopped at any moment, the same call goes on where it stopped: a trial's rows are all there, or
-    none. Rows on weights that the package no longer has are dropped.
+    folder ``errors`` beside it; where a file is missing, its trial is measured again. Tables are written whole after
+    each trial and pair. Stopped at any moment, the same call goes on where it stopped: a trial's rows are all there, or
+    none. Rows of a network with other weights than `trials` have are dropped, as are pairs of what is measured anew.
 
     Returns
     -------
     list of dict
-        The rows of all trials in the table.
+        The rows of the table.
 
     Raises
     ------
     ValueError
-        After all others were run, if trials were refused, for want of memory or of images: which, and why.
+        If the table is about other numbers of images. After all others were run, if trials were refused, for want of
+        memory or of images: which, and why.
     """
     path, trials = Path(path), list(dict.fromkeys(trials))
-    rows, refused = _without_old_networks(path, trials), []
-    done = {trial_of(row) for row in rows}
+    _check_counts(path, trials)
+    weights = {trial.family: trial.weights for trial in trials if trial.family in DESIGNS}
+    kept = [row for row in read_rows(path) if weights.get(row["family"], row["weights"]) == row["weights"]]
+    done, refused = {trial_of(row) for row in kept}, []
     for trial in tqdm([trial for trial in trials if trial not in done], desc=str(path), disable=None):
         try:
             measured, errors = measure(trial)
@@ -149,23 +154,22 @@ def run(trials: Iterable[Trial], path: str | Path) -> list[dict[str, str]]:
             refused.append(f"{trial.name}: {reason}")
             continue
         _keep(errors, path, trial)
-        rows += measured
-        write_rows(path, rows)
-        done.add(trial)
-    _pair([trial for trial in trials if trial in done], done, path)
+        pairs = read_rows(pairs_path(path))
+        _replace(pairs_path(path), pairs, [p for p in pairs if trial.name not in (p["denoiser"], p["rival"])])
+        rows = [row for row in read_rows(path) if weights.get(row["family"], row["weights"]) == row["weights"]]
+        write_rows(path, rows + measured)
+    _pair(path)
     if refused:
         raise ValueError("\n".join([f"{len(refused)} trials were refused:", *refused]))
     return read_rows(path)
 
 
-def _without_old_networks(path: Path, trials: Sequence[Trial]) -> list[dict[str, str]]:
-    """Rows of the table but for networks that `trials` have with other weights; their pairs are dropped as well."""
-    new = {trial.family: trial for trial in trials if trial.family in DESIGNS}
-    rows = read_rows(path)
-    old = {row["family"] for row in rows if trial_of(row) != new.get(row["family"], trial_of(row))}
-    if old:
-        write_rows(pairs_path(path), [row for row in read_rows(pairs_path(path)) if row["denoiser"] not in old])
-    return [row for row in rows if row["family"] not in old]
+def _check_counts(path: Path, trials: Sequence[Trial]) -> None:
+    counts = {(int(row["train"]), int(row["test"])) for row in read_rows(path)}
+    given = {(trial.train, trial.test) for trial in trials}
+    if len(counts | given) > 1:
+        there = " and ".join(f"{train:,} and {test:,}" for train, test in sorted(counts or given))
+        raise ValueError(f"{path} is about {there} images; expected the same numbers of them, or another folder")
 
 
 def pairs_path(path: Path) -> Path:
@@ -179,13 +183,21 @@ def pairs_path(path: Path) -> Path:
     return path.with_name(f"{path.stem}-pairs.csv")
 
 
-def _pair(trials: Sequence[Trial], done: set[Trial], path: Path) -> None:
-    wanted = {
-        (t.name, key, r.name, str(t.train), str(t.test)): (t, key, r) for t in trials for key, r in rivals(t).items()
-    }
+def _replace(path: Path, rows: Sequence[dict[str, str]], remaining: Sequence[dict[str, str]]) -> None:
+    """Write the table anew if it loses rows."""
+    if remaining and len(remaining) < len(rows):
+        write_rows(path, remaining)
+    elif not remaining:
+        path.unlink(missing_ok=True)
+
+
+def _pair(path: Path) -> None:
+    """Add the pairs that are missing among all trials of the table."""
+    trials = list(dict.fromkeys(trial_of(row) for row in read_rows(path)))
     rows = read_rows(pairs_path(path))
-    there = {tuple(row[name] for name in ("denoiser", "key", "rival", "train", "test")) for row in rows}
-    missing = [(t, key, r) for label, (t, key, r) in wanted.items() if label not in there and r in done]
+    there = {(row["denoiser"], row["key"], row["rival"]) for row in rows}
+    wanted = [(trial, key, rival) for trial in trials for key, rival in rivals(trial).items() if rival in trials]
+    missing = [(t, key, r) for t, key, r in wanted if (t.name, key, r.name) not in there]
     for trial, key, rival in tqdm(missing, desc=str(pairs_path(path)), disable=None):
         rows += compared(trial, key, rival, _errors(path, trial), _errors(path, rival))
         write_rows(pairs_path(path), rows)
@@ -193,7 +205,7 @@ def _pair(trials: Sequence[Trial], done: set[Trial], path: Path) -> None:
 
 def _errors_path(path: Path, trial: Trial) -> Path:
     words = f"{trial.dataset}-{trial.size}-{trial.train}-{trial.test}-{trial.name}-{trial.weights}"
-    return path.parent / "errors" / f"{re.sub('[^A-Za-z0-9.=]+', '-', words).strip('-')}.npz"
+    return path.parent / "errors" / f"{re.sub('[^A-Za-z0-9.=+]+', '-', words).strip('-')}.npz"
 
 
 def _keep(errors: Errors, path: Path, trial: Trial) -> None:
@@ -203,11 +215,13 @@ def _keep(errors: Errors, path: Path, trial: Trial) -> None:
 
 
 def _errors(path: Path, trial: Trial) -> Errors:
-    """Errors of single images, from their file or measured again."""
-    if not _errors_path(path, trial).exists():
+    """Errors of single images, from their file, or measured again if it is missing, damaged or of another trial."""
+    try:
+        header, arrays = read(_errors_path(path, trial), "errors")
+    except (FileNotFoundError, ValueError):
+        header, arrays = {}, {}
+    if not asdict(trial).items() <= header.items():
         _keep(measure(trial).errors, path, trial)
-    out = {}
-    for label, values in read(_errors_path(path, trial), "errors")[1].items():
-        evaluation, _, sigma = label.partition("|")
-        out[evaluation, float(sigma)] = torch.from_numpy(values)
-    return out
+        _, arrays = read(_errors_path(path, trial), "errors")
+    labels = {label: label.partition("|") for label in arrays}
+    return {(labels[label][0], float(labels[label][2])): torch.from_numpy(arrays[label]) for label in arrays}

@@ -260,8 +260,9 @@ def error_saved(worse: torch.Tensor, better: torch.Tensor) -> tuple[torch.Tensor
     Returns
     -------
     saved, standard_error : tensor [S]
-        Mean of worse - better, and its standard error over images, both divided by the mean of worse. A saving within
-        two standard errors is no gain.
+        1 - mean(better) / mean(worse), and its standard error over images: that of the mean of (1 - saved) worse -
+        better, divided by the mean of worse, which is the delta method for a ratio. A saving within two standard errors
+        is no gain.
 
     Raises
     ------
@@ -271,12 +272,14 @@ def error_saved(worse: torch.Tensor, better: torch.Tensor) -> tuple[torch.Tensor
     Examples
     --------
     >>> error_saved(torch.tensor([[0.2, 0.4]]), torch.tensor([[0.1, 0.2]]))
-    (tensor([0.5000]), tensor([0.1667]))
+    (tensor([0.5000]), tensor([0.]))
     """
     if worse.shape != better.shape:
         raise ValueError(f"errors have shapes {list(worse.shape)} and {list(better.shape)}; expected them paired")
-    saved, scale = worse - better, worse.mean(dim=-1)
-    return saved.mean(dim=-1) / scale, saved.std(dim=-1) / saved.shape[-1] ** 0.5 / scale
+    scale = worse.mean(dim=-1)
+    saved = 1 - better.mean(dim=-1) / scale
+    residuals = (1 - saved)[..., None] * worse - better
+    return saved, residuals.std(dim=-1) / worse.shape[-1] ** 0.5 / scale
 
 
 def error_table(errors: Mapping[str, torch.Tensor], sigmas: Sequence[float], tablefmt: str = "simple") -> str:

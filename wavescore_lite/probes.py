@@ -50,7 +50,9 @@ def jacobian(denoiser: Denoiser, noisy: torch.Tensor, sigma: float, step: float 
     noisy, sigma = check_images(noisy).double(), check_sigma(sigma)
     if len(noisy) != 1:
         raise ValueError(f"noisy holds {len(noisy)} images; expected one")
-    moved = check_sigma(step) * sigma * torch.eye(noisy[0].numel(), dtype=torch.float64, device=noisy.device)
+    if not step > 0:
+        raise ValueError(f"step is {step}; expected a number > 0")
+    moved = step * sigma * torch.eye(noisy[0].numel(), dtype=torch.float64, device=noisy.device)
     moved = moved.unflatten(1, noisy.shape[1:])
     ahead, behind = (denoiser.denoise(noisy + way * moved, sigma).flatten(1) for way in (1, -1))
     return ((ahead - behind) / (2 * step * sigma)).T
@@ -69,6 +71,11 @@ def reach(fields: torch.Tensor, share: float = 0.5) -> torch.Tensor:
     -------
     tensor [k], float64
         The least Chebyshev radius in pixels inside which at least the share of the sum of squares lies.
+
+    Raises
+    ------
+    TypeError, ValueError
+        For fields that are no square images, or a share that is not between 0 and 1.
 
     Examples
     --------
@@ -103,18 +110,25 @@ def shift_error(denoiser: Denoiser, noisy: torch.Tensor, sigma: float, shift: tu
     Returns
     -------
     float
-        Sum of squares of denoise(shifted) - shifted denoise, over that of the shifted estimates about their mean over
-        the images. Guessing nothing but the mean image shifted the other way scores of the order of 1.
+        Sum of squares of denoise(shifted) - shifted denoise, over that of the estimates about their mean over the
+        images: over how much the answers differ from one another at all.
+
+    Raises
+    ------
+    ValueError
+        For a single image, or a denoiser that gives the same answer to all.
 
     Examples
     --------
-    >>> from wavescore_lite import MeanImage
-    >>> grey = MeanImage().fit(torch.full((10, 8, 8), 0.5))
-    >>> shift_error(grey, torch.rand(5, 8, 8), 1.0, (1, 0))
+    >>> class Keep:
+    ...     def denoise(self, noisy, sigma):
+    ...         return noisy
+    >>> shift_error(Keep(), torch.rand(5, 8, 8), 1.0, (1, 0))
     0.0
     """
     estimate = denoiser.denoise(noisy, sigma).roll(shift, dims=(1, 2)).double()
-    difference = denoiser.denoise(noisy.roll(shift, dims=(1, 2)), sigma).double() - estimate
     spread = (estimate - estimate.mean(dim=0)).square().sum()
-    squares = difference.square().sum()
-    return (squares / spread).item() if squares > 0 else 0.0
+    if spread == 0:
+        raise ValueError(f"{denoiser!r} gives one answer to all {len(noisy)} images; expected several that differ")
+    difference = denoiser.denoise(noisy.roll(shift, dims=(1, 2)), sigma).double() - estimate
+    return (difference.square().sum() / spread).item()

@@ -34,6 +34,8 @@ class Results:
     ------
     FileNotFoundError
         If there is no such table.
+    ValueError
+        If its trials were fitted or scored on different numbers of images.
 
     Examples
     --------
@@ -50,6 +52,8 @@ class Results:
             raise FileNotFoundError(
                 f"there is no table {path}; expected one made by wavescore reproduce --dataset {dataset} --size {size}"
             )
+        if len(counts := {(row["train"], row["test"]) for row in rows}) > 1:
+            raise ValueError(f"{path} has (train, test) = {sorted(counts)}; expected one number of images of each")
         found = [(trial_of(row), row) for row in rows]
         self.trials: dict[str, Trial] = {trial.name: trial for trial, _ in found}
         self._rows = {(t.name, row["evaluation"], float(row["sigma"])): row for t, row in found}

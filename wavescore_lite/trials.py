@@ -50,7 +50,8 @@ class Trial:
     Attributes
     ----------
     dataset, size, train, test
-        Images: the first `train` of the training split are fitted, the first `test` of the test split scored.
+        Images: the first `train` of the training split are fitted, the first `test` of the test split scored. (What a
+        network was trained on, its own command says.)
     family : str
         "mean image", "Wiener", "posterior mean", "independent", "band_tied", "local_coupled", or the design of a
         trained network.
@@ -186,10 +187,8 @@ def figures(dataset: str, size: int, train: int = 60_000, test: int = 10_000) ->
             *degrees(common, family),
             *degrees(common, family, draws=1),
             *degrees(common, family, joint, fit="joint"),
-            *degrees(common, family, drawn, fit="joint", draws=1),
+            *filter(_determined, degrees(common, family, drawn, fit="joint", draws=1)),
         ]
-    if size <= 32:  # above, one draw of a joint fit takes hours: a Gram of its own at each level
-        plan["draws"] = [analytic(common, "independent", 3, fit="joint", draws=draws) for draws in (2, 4)]
     plan["hermite"] = [
         trial
         for family, fit in [*((family, "per-wavelet") for family in COUPLINGS), ("independent", "joint")]
@@ -201,7 +200,15 @@ def figures(dataset: str, size: int, train: int = 60_000, test: int = 10_000) ->
         for words in EXTENSIONS[family]
         for trial in degrees(common, family, extensions=words)
     ]
+    if size <= 32:  # above, one draw of a joint fit takes hours: a Gram of its own at each level
+        more = [analytic(common, "independent", 3, fit="joint", draws=draws) for draws in (2, 4)]
+        plan["draws"] = list(filter(_determined, more))
     return plan
+
+
+def _determined(trial: Trial) -> bool:
+    """Whether a joint fit on drawn noise has at least as many noisy images as features."""
+    return len(trial.model().features) <= trial.train * trial.draws
 
 
 def left_out(plan: dict[str, list[Trial]]) -> list[Trial]:
@@ -218,7 +225,11 @@ def left_out(plan: dict[str, list[Trial]]) -> list[Trial]:
 
 
 def rivals(trial: Trial) -> dict[str, Trial]:
-    """What a trial is to be compared with, image by image: the baselines, and trials that differ in one thing, its key.
+    """What a trial is to be compared with, image by image, by a key that says in what the two differ.
+
+    Wavelet scores: "Wiener"; "degree", one less; "coupling", independent coefficients; "extension", without it, or with
+    radius 1; "lines", linear terms of the same neighbours and nothing else; "polynomials", monomials; "fit", per
+    wavelet; "draws", noise integrated out. Networks: the two baselines, and the best of two families in both fits.
 
     Examples
     --------
@@ -228,13 +239,13 @@ def rivals(trial: Trial) -> dict[str, Trial]:
      'fit': 'band_tied D=2 per-wavelet'}
     """
     plain = Trial(trial.dataset, trial.size, trial.train, trial.test, "Wiener", seed=trial.seed)
-    found = {"Wiener": plain, "posterior mean": replace(plain, family="posterior mean")}
+    found = {} if trial == plain else {"Wiener": plain}
     if trial.family in BASELINES:
-        return {} if trial.family == "Wiener" else {"Wiener": plain}
+        return found
     if trial.family in DESIGNS:
+        found["posterior mean"] = replace(plain, family="posterior mean")
         families = ("independent", "local_coupled")
         return found | {f"{family} {fit}": degrees(plain, family, fit=fit)[-1] for family in families for fit in FITS}
-    del found["posterior mean"]
     if trial.degree > 1:
         found["degree"] = replace(trial, degree=trial.degree - 1)
     if trial.family != "independent":

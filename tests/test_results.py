@@ -2,6 +2,7 @@
 
 import csv
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,12 @@ import wavescore_lite as ws
 from tests.brute_force import FAMILIES, SIGMAS, compare
 from wavescore_lite.experiments import measure, pairs_path
 from wavescore_lite.storage import read_rows, write_rows
-from wavescore_lite.trials import COUPLINGS, FITS, HELD_OUT, Trial, figures, rivals, trial_of
+from wavescore_lite.trials import COUPLINGS, FITS, HELD_OUT, Trial, analytic, figures, rivals, trial_of
 
 RESULTS = Path(__file__).parents[1] / "results"
 TOLERANCE = 1e-3
 TABLES = sorted(path for path in RESULTS.glob("*-??.csv"))
-AGAIN = (  # of strokes at 32 x 32: one of each kind, none of them large
+AGAIN = (  # of strokes at 16 x 16: one of each kind
     "mean image",
     "Wiener",
     "independent D=3 per-wavelet",
@@ -30,6 +31,9 @@ AGAIN = (  # of strokes at 32 x 32: one of each kind, none of them large
     "local_coupled D=2 r=1 per-wavelet",
     "local_coupled D=2 r=1 per-wavelet 1-draw",
     "local_coupled D=1 r=1 pure_neighbours per-wavelet",
+    "local_coupled D=3 r=1 joint",
+    "band_tied D=3 joint 1-draw",
+    "posterior mean",
 )
 
 
@@ -43,7 +47,7 @@ def by_name(rows):
 
 
 def test_what_is_there():
-    assert {"mnist-32", "strokes-32"} <= {path.stem for path in TABLES}
+    assert {"mnist-32", "strokes-16"} <= {path.stem for path in TABLES}
 
 
 def test_table_is_complete(table):
@@ -104,7 +108,7 @@ def test_errors_stand_in_the_order_that_theory_asks_for(table):
 
 
 def made_again(name):
-    rows = [row for row in read_rows(RESULTS / "strokes-32.csv") if trial_of(row).name == name]
+    rows = [row for row in read_rows(RESULTS / "strokes-16.csv") if trial_of(row).name == name]
     trial = trial_of(rows[0])
     sigmas = trial.sigmas if trial.draws else (0.5, 2.0)
     recorded = by_name(rows)
@@ -121,6 +125,24 @@ def test_recorded_errors_are_made_again(name):
         for column in (c for c in row if c.startswith("mse_")):
             assert_allclose(float(row[column]), float(before[column]), rtol=5 * TOLERANCE, atol=1e-7, err_msg=column)
         assert str(row["parameters"]) == before["parameters"]
+
+
+@pytest.mark.parametrize("dataset", ["mnist", "strokes"])
+def test_earlier_tables_of_the_chapters_agree(dataset):
+    """Joint fits that two chapters read: against the table of all trials, or made again."""
+    rows = [row for row in read_rows(RESULTS / f"reference_{dataset}.csv") if row["degree"] == "2"]
+    known = by_name(read_rows(RESULTS / "mnist-32.csv"))
+    for row in rows:
+        radius = 1 if row["family"] == "local_coupled" else 0
+        trial = analytic(Trial(dataset, 32, int(row["train"]), int(row["test"]), ""), row["family"], 2, radius=radius)
+        trial = replace(trial, fit=row["fit"])
+        if dataset == "mnist":
+            mse = float(known[trial.name, HELD_OUT, float(row["sigma"])]["mse"])
+        elif row["sigma"] == "1.0" and (row["fit"], row["family"]) != ("joint", "local_coupled"):
+            mse = float(measure(trial, [1.0], [HELD_OUT]).rows[0]["mse"])
+        else:
+            continue
+        assert_allclose(float(row["mse"]), mse, rtol=TOLERANCE)
 
 
 def test_brute_force_agrees_on_every_number():

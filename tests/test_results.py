@@ -27,7 +27,7 @@ AGAIN = (  # of strokes at 16 x 16: one of each kind
     "independent D=3 hermite per-wavelet",
     "independent D=2 joint 1-draw",
     "band_tied D=3 per-wavelet",
-    "band_tied D=2 parent per-wavelet",
+    "band_tied D=3 parent per-wavelet",
     "local_coupled D=2 r=1 per-wavelet",
     "local_coupled D=2 r=1 per-wavelet 1-draw",
     "local_coupled D=1 r=1 pure_neighbours per-wavelet",
@@ -92,8 +92,11 @@ def test_pairs_are_complete_and_agree_with_the_table(table):
 
 
 def test_errors_stand_in_the_order_that_theory_asks_for(table):
-    """One degree joint is Wiener; per wavelet all families agree there; Hermite and monomials span the same."""
-    mse = {key: float(row["mse"]) for key, row in by_name(table[0]).items()}
+    """One degree joint is Wiener; per wavelet all families agree there; Hermite and monomials span the same.
+
+    With many images, squares help on other images too.
+    """
+    mse, first_row = {key: float(row["mse"]) for key, row in by_name(table[0]).items()}, table[0][0]
     first = ("independent D=1", "band_tied D=1", "local_coupled D=1 r=1")
     same = {f"{name} joint": ("Wiener", 2e-5) for name in first}
     same |= {f"{name} per-wavelet": (f"{first[0]} per-wavelet", 2e-5) for name in first[1:]}
@@ -103,7 +106,7 @@ def test_errors_stand_in_the_order_that_theory_asks_for(table):
         if name in same:
             other, tolerance = same[name]
             assert_allclose(mse[name, evaluation, sigma], mse[other, evaluation, sigma], rtol=tolerance)
-        if name in ("independent D=2 joint", "independent D=3 joint"):
+        if first_row["train"] == "60000" and name in ("independent D=2 joint", "independent D=3 joint"):
             assert mse[name, evaluation, sigma] < mse["Wiener", evaluation, sigma]
 
 

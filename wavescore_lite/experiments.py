@@ -145,8 +145,7 @@ def run(trials: Iterable[Trial], path: str | Path) -> list[dict[str, str]]:
     path, trials = Path(path), list(dict.fromkeys(trials))
     _check_counts(path, trials)
     weights = {trial.family: trial.weights for trial in trials if trial.family in DESIGNS}
-    kept = [row for row in read_rows(path) if weights.get(row["family"], row["weights"]) == row["weights"]]
-    done, refused = {trial_of(row) for row in kept}, []
+    done, refused = {trial_of(row) for row in _current(path, weights)}, []
     for trial in tqdm([trial for trial in trials if trial not in done], desc=str(path), disable=None):
         try:
             measured, errors = measure(trial)
@@ -156,12 +155,16 @@ def run(trials: Iterable[Trial], path: str | Path) -> list[dict[str, str]]:
         _keep(errors, path, trial)
         pairs = read_rows(pairs_path(path))
         _replace(pairs_path(path), pairs, [p for p in pairs if trial.name not in (p["denoiser"], p["rival"])])
-        rows = [row for row in read_rows(path) if weights.get(row["family"], row["weights"]) == row["weights"]]
-        write_rows(path, rows + measured)
+        write_rows(path, _current(path, weights) + measured)
     _pair(path)
     if refused:
         raise ValueError("\n".join([f"{len(refused)} trials were refused:", *refused]))
     return read_rows(path)
+
+
+def _current(path: Path, weights: dict[str, str]) -> list[dict[str, str]]:
+    """Rows of the table, but for those of networks with other weights than these."""
+    return [row for row in read_rows(path) if weights.get(row["family"], row["weights"]) == row["weights"]]
 
 
 def _check_counts(path: Path, trials: Sequence[Trial]) -> None:

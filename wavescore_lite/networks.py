@@ -154,7 +154,7 @@ def log_file(name: str, size: int, dataset: str) -> str:
     >>> log_file("cnn", 32, "mnist")
     'cnn-mnist-32.csv'
     """
-    return f"{name}-{dataset}-{size}.csv"
+    return str(Path(weights_file(name, size, dataset)).with_suffix(".csv"))
 
 
 def trained(dataset: str, size: int, folder: str | Path = WEIGHTS) -> list[dict[str, str]]:

@@ -12,7 +12,7 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 # Records are written by `make notebooks` alone.
 unexport WAVESCORE_RECORD
 
-.PHONY: help setup book preview serve lab test test-package test-notebooks notebooks lint clean
+.PHONY: help setup book preview serve lab assignments test test-package test-notebooks notebooks lint clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,6 +44,9 @@ serve: $(READY) ## show the built site in a browser, at http://localhost:PORT
 lab: $(READY) ## open the chapters in JupyterLab
 	@$(RUN) -m jupyterlab --notebook-dir=book
 
+assignments: $(READY) ## the problem sets as students get them: assignments/release/
+	@$(RUN) -m assignments.make
+
 test: test-package test-notebooks ## everything that tests
 
 test-package: $(READY) ## the package, the tools, the guards and the site
@@ -60,6 +63,6 @@ lint: $(READY) ## form: ruff on code and chapters
 	$(RUN) -m ruff format --check .
 
 clean: ## remove what was built; .venv stays
-	rm -rf _build build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build assignments/release build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -path ./$(VENV) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print \
 		| xargs rm -rf

@@ -97,10 +97,15 @@ def imported(path):
 
 @pytest.mark.parametrize(
     ("folder", "extras"),
-    [("wavescore_lite", ["download"]), ("book", ["book"]), ("tests", ["book", "test"])],
+    [
+        ("wavescore_lite", ["download", "course"]),
+        ("book", ["book"]),
+        ("assignments", ["course"]),
+        ("tests", ["book", "course", "test"]),
+    ],
 )
 def test_imports_are_declared(folder, extras):
-    own = {"wavescore_lite", "book", "tests", "offline_mathjax", *sys.stdlib_module_names}
+    own = {"wavescore_lite", "assignments", "book", "tests", "offline_mathjax", *sys.stdlib_module_names}
     provided_by_book = {"sphinx", "docutils"}
     declared = requirements([*PROJECT["dependencies"], *(line for name in extras for line in EXTRAS[name])])
     distributions = packages_distributions()

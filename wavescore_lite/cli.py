@@ -1,4 +1,4 @@
-"""The command line: `wavescore demo`, `data`, `reproduce`, `train` and `bench`."""
+"""The command line: `wavescore demo`, `data`, `reproduce`, `train`, `bench` and `grade`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Annotated
 import matplotlib
 import torch
 import typer
+from tabulate import tabulate
 
 from . import (
     MeanImage,
@@ -22,6 +23,7 @@ from . import (
     datasets,
     error_table,
     experiments,
+    grading,
     independent,
     plots,
     training,
@@ -238,6 +240,52 @@ def bench(
         benchmarks.write(rows, benchmarks.heading(setting), output)
     except OSError as error:
         raise typer.BadParameter(f"{output} could not be written to: {error}") from error
+
+
+@app.command()
+def grade(
+    files: Annotated[list[Path], typer.Argument(help="Notebooks that students handed in.", show_default=False)],
+    source: Annotated[Path, typer.Option(help="Folder of the masters.")] = Path("assignments/source"),
+    output: Annotated[Path, typer.Option(help="The table, .csv; or .json of one file, for Gradescope.")] = Path(
+        "grades.csv"
+    ),
+    feedback: Annotated[Path | None, typer.Option(help="Folder for a text for each student.")] = None,
+    seconds: Annotated[float, typer.Option(help="For a whole submission.")] = 300.0,
+    cell_seconds: Annotated[float, typer.Option(help="For one cell.")] = 60.0,
+    memory: Annotated[float, typer.Option(help="In GiB.")] = 4.0,
+    inside: Annotated[str, typer.Option(help="Command to run each within: a sandbox. {folder} is its folder.")] = "",
+) -> None:
+    """Grade problem sets: run each notebook with the tests of its master, and write the points into a table.
+
+    Students' code runs as you: see the book's page for instructors on how to contain it. Stopped at any moment, the
+    same command goes on: files that the table has already are not run again, unless they or the masters changed.
+
+    Example: wavescore grade submissions/*.ipynb --feedback feedback
+    """
+    try:
+        limits = grading.Limits(seconds, cell_seconds, memory, inside)
+        if missing := [str(path) for path in files if not path.is_file()]:
+            raise ValueError(f"there is no file {', '.join(missing)}; expected notebooks")
+        if output.suffix == ".json":
+            _grade_one(files, source, output, limits)
+            return
+        if output.suffix != ".csv" or not output.absolute().parent.is_dir():
+            raise ValueError(f"output is {output}; expected a .csv or .json file in a folder that is there")
+        rows = grading.grade_all(files, source, output, feedback, limits)
+    except (ValueError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    shown = [{key: row[key] for key in row if key not in ("file", "checksum")} for row in rows]
+    typer.echo(tabulate(shown, headers="keys", disable_numparse=True, maxcolwidths=60))
+    typer.echo(f"\n{output} has {len(rows)} submissions")
+
+
+def _grade_one(files: list[Path], source: Path, output: Path, limits: grading.Limits) -> None:
+    if len(files) != 1:
+        raise ValueError(f"{len(files)} files were given; expected one of them for {output}")
+    graded = grading.grade(files[0], grading.load_masters(source), limits)
+    with whole_file(output) as file:
+        file.write(grading.gradescope(graded).encode())
+    typer.echo(f"{output} has {graded.total:g} points of {sum(graded.out_of.values()):g}")
 
 
 def _chosen(figure: list[str] | None, plan: dict, size: int) -> list[str]:

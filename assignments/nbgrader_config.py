@@ -3,5 +3,5 @@
 c = get_config()  # noqa: F821  # nbgrader defines it
 
 c.CourseDirectory.course_id = "wavescore"
-c.Execute.timeout = 60  # seconds for a cell
+c.Execute.timeout = 120  # seconds for a cell
 c.OverwriteCells.add_missing_cells = True  # tests that a student deleted are run all the same

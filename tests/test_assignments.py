@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -91,6 +92,16 @@ def test_the_heading_says_goals_time_and_points(name):
     assert "**What you will be able to do.**" in heading
     assert "**Expected time:**" in heading
     assert f"**Points:** {total}, of which {total - by_hand} are given by tests and {by_hand} by hand" in heading
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_the_headings_of_problems_say_their_points(name):
+    points = Counter()
+    for cell in MASTERS[name].cells:
+        points[grading.problem_of(name_of(cell))] += settings(cell).get("points", 0)
+    text = "\n".join(cell.source for cell in MASTERS[name].cells)
+    headings = re.findall(r"^## Problem (\d+)\..* \((\d+) points\)$", text, re.MULTILINE)
+    assert {f"p{number}": int(said) for number, said in headings} == {p: n for p, n in points.items() if n}
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -371,8 +382,26 @@ def test_feedback_says_why_points_were_lost(graded_class, class_of_five):
 def test_grading_goes_on_where_it_was_stopped(graded_class, class_of_five, monkeypatch):
     monkeypatch.setattr(grading, "run", lambda *_: pytest.fail("it was graded again"))
     paths = sorted(class_of_five.glob("*.ipynb"))
-    rows = grading.grade_all(paths, SOURCE, class_of_five / "grades.csv")
+    rows = grading.grade_all(paths, SOURCE, class_of_five / "grades.csv", limits=Limits(cell_seconds=30))
     assert [row["points"] for row in rows] == [graded_class[row["student"]]["points"] for row in rows]
+
+
+def test_what_changed_is_graded_again(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(grading, "run", lambda notebook, limits: asked.append(limits) or (notebook, ""))
+    (tmp_path / "source" / "small").mkdir(parents=True)
+    nbformat.write(small_master(), tmp_path / "source" / "small" / "small.ipynb")
+    submission = grading.released(small_master())
+    for limits, source, times in (
+        (Limits(), "a = 1", 1),
+        (Limits(), "a = 1", 1),
+        (Limits(60), "a = 1", 2),
+        (Limits(60), "a = 2", 3),
+    ):
+        submission.cells[0].source = source
+        nbformat.write(submission, tmp_path / "eve.ipynb")
+        grading.grade_all([tmp_path / "eve.ipynb"], tmp_path / "source", tmp_path / "grades.csv", limits=limits)
+        assert len(asked) == times
 
 
 def test_nbgrader_comes_to_the_same_points(graded_class, class_of_five, tmp_path):

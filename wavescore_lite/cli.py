@@ -250,15 +250,15 @@ def grade(
         "grades.csv"
     ),
     feedback: Annotated[Path | None, typer.Option(help="Folder for a text for each student.")] = None,
-    seconds: Annotated[float, typer.Option(help="For a whole submission.")] = 300.0,
-    cell_seconds: Annotated[float, typer.Option(help="For one cell.")] = 60.0,
+    seconds: Annotated[float, typer.Option(help="For a whole submission.")] = 600.0,
+    cell_seconds: Annotated[float, typer.Option(help="For one cell.")] = 120.0,
     memory: Annotated[float, typer.Option(help="In GiB.")] = 4.0,
     inside: Annotated[str, typer.Option(help="Command to run each within: a sandbox. {folder} is its folder.")] = "",
 ) -> None:
     """Grade problem sets: run each notebook with the tests of its master, and write the points into a table.
 
     Students' code runs as you: see the book's page for instructors on how to contain it. Stopped at any moment, the
-    same command goes on: files that the table has already are not run again, unless they or the masters changed.
+    same command goes on: files in the table are not run again, unless they, the masters or the limits changed.
 
     Example: wavescore grade submissions/*.ipynb --feedback feedback
     """

@@ -66,8 +66,8 @@ class Limits:
         A command to run it within, such as one that makes a sandbox; ``{folder}`` in it stands for its folder.
     """
 
-    seconds: float = 300.0
-    cell_seconds: float = 60.0
+    seconds: float = 600.0
+    cell_seconds: float = 120.0
     memory: float = 4.0
     inside: str = ""
 
@@ -393,10 +393,10 @@ def grade_all(
     Returns
     -------
     list of dict
-        Rows of the table, see `Graded.row`, each with a checksum of submission and masters.
+        Rows of the table, see `Graded.row`, each with a checksum of submission, masters and limits.
     """
-    masters, output = load_masters(source), Path(output)
-    version = hashlib.sha256(repr(sorted(masters.items())).encode()).digest()
+    masters, output, limits = load_masters(source), Path(output), limits or Limits()
+    version = hashlib.sha256(repr((sorted(masters.items()), limits)).encode()).digest()
     known = {(row["file"], row["checksum"]): row for row in read_rows(output)}
     rows = []
     for path in tqdm(list(dict.fromkeys(map(Path, paths))), desc="graded", disable=None):

@@ -26,7 +26,8 @@ You need Python 3.11 or newer, and a copy of the repository of the book. In that
 
 Then open {name}.ipynb in Jupyter (`FOLDER/.venv/bin/jupyter lab`). No data is needed: the package draws its own.
 
-Write where it says YOUR CODE HERE or YOUR ANSWER HERE. Before you hand in, restart the kernel and run all cells.
+Write where it says YOUR CODE HERE or YOUR ANSWER HERE. A warning in the output of a test costs its points, as an error
+does. Before you hand in, restart the kernel and run all cells.
 Hand in {name}.ipynb under this name.
 """
 
@@ -36,7 +37,7 @@ class ReleaseError(RuntimeError):
 
 
 def make(source: Path, release: Path) -> list[Path]:
-    """Write ``NAME/NAME.ipynb`` and ``NAME.zip`` of every master in `source` to `release`, in place of what was there.
+    """Write ``NAME/NAME.ipynb`` and ``NAME.zip`` of every master in `source` to `release`, in place of older ones.
 
     Returns
     -------
@@ -60,14 +61,16 @@ def make(source: Path, release: Path) -> list[Path]:
             if not result["success"]:
                 raise ReleaseError(f"nbgrader refused {name}:\n{result.get('log', '')}\n{result.get('error', '')}")
             _zip(course / "release" / name, course / "release" / f"{name}.zip")
-        shutil.rmtree(release, ignore_errors=True)
-        shutil.copytree(course / "release", release)
+        for name in names:
+            shutil.rmtree(release / name, ignore_errors=True)
+        shutil.copytree(course / "release", release, dirs_exist_ok=True)
     return [release / f"{name}.zip" for name in names]
 
 
 def _zip(folder: Path, path: Path) -> None:
     """Pack a folder, and a README, under the name of the folder."""
-    contents = {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+    files = sorted(file for file in folder.rglob("*") if file.is_file())
+    contents = {file.relative_to(folder).as_posix(): file.read_bytes() for file in files}
     contents["README.txt"] = README.format(name=folder.name).encode()
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in contents.items():
@@ -77,7 +80,7 @@ def _zip(folder: Path, path: Path) -> None:
 def main() -> None:
     """Make the release, and say where it is."""
     parser = argparse.ArgumentParser(prog="python -m assignments.make", description=__doc__)
-    parser.add_argument("--output", type=Path, default=RELEASE, help="folder, replaced (default: assignments/release)")
+    parser.add_argument("--output", type=Path, default=RELEASE, help="folder (default: assignments/release)")
     output = parser.parse_args().output
     try:
         archives = make(SOURCE, output)

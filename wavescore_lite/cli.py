@@ -23,6 +23,7 @@ from . import (
     datasets,
     error_table,
     experiments,
+    gradebook,
     grading,
     independent,
     plots,
@@ -34,6 +35,7 @@ from .checks import check_device
 from .networks import weights_file
 from .noise import standard_normal
 from .recipes import Recipe
+from .sandbox import Limits
 from .storage import read_rows, whole_file
 from .trials import SIGMAS
 
@@ -250,9 +252,9 @@ def grade(
         "grades.csv"
     ),
     feedback: Annotated[Path | None, typer.Option(help="Folder for a text for each student.")] = None,
-    seconds: Annotated[float, typer.Option(help="For a whole submission.")] = 600.0,
-    cell_seconds: Annotated[float, typer.Option(help="For one cell.")] = 120.0,
-    memory: Annotated[float, typer.Option(help="In GiB.")] = 4.0,
+    seconds: Annotated[float, typer.Option(help="For a whole submission.")] = Limits.seconds,
+    cell_seconds: Annotated[float, typer.Option(help="For one cell.")] = Limits.cell_seconds,
+    memory: Annotated[float, typer.Option(help="In GiB.")] = Limits.memory,
     inside: Annotated[str, typer.Option(help="Command to run each within: a sandbox. {folder} is its folder.")] = "",
 ) -> None:
     """Grade problem sets: run each notebook with the tests of its master, and write the points into a table.
@@ -263,7 +265,7 @@ def grade(
     Example: wavescore grade submissions/*.ipynb --feedback feedback
     """
     try:
-        limits = grading.Limits(seconds, cell_seconds, memory, inside)
+        limits = Limits(seconds, cell_seconds, memory, inside)
         if missing := [str(path) for path in files if not path.is_file()]:
             raise ValueError(f"there is no file {', '.join(missing)}; expected notebooks")
         if output.suffix == ".json":
@@ -271,20 +273,20 @@ def grade(
             return
         if output.suffix != ".csv" or not output.absolute().parent.is_dir():
             raise ValueError(f"output is {output}; expected a .csv or .json file in a folder that is there")
-        rows = grading.grade_all(files, source, output, feedback, limits)
+        rows = gradebook.grade_all(files, source, output, feedback, limits)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     shown = [{key: row[key] for key in row if key not in ("file", "checksum")} for row in rows]
     typer.echo(tabulate(shown, headers="keys", disable_numparse=True, maxcolwidths=60))
-    typer.echo(f"\n{output} has {len(rows)} submissions")
+    typer.echo(f"\n{output} has these {len(rows)} submissions")
 
 
-def _grade_one(files: list[Path], source: Path, output: Path, limits: grading.Limits) -> None:
+def _grade_one(files: list[Path], source: Path, output: Path, limits: Limits) -> None:
     if len(files) != 1:
         raise ValueError(f"{len(files)} files were given; expected one of them for {output}")
     graded = grading.grade(files[0], grading.load_masters(source), limits)
     with whole_file(output) as file:
-        file.write(grading.gradescope(graded).encode())
+        file.write(gradebook.gradescope(graded).encode())
     typer.echo(f"{output} has {graded.total:g} points of {sum(graded.out_of.values()):g}")
 
 

@@ -60,6 +60,7 @@ class Limits:
         for name in ("seconds", "cell_seconds", "memory"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"{name} is {getattr(self, name):g}; expected a finite number > 0")
+            object.__setattr__(self, name, float(getattr(self, name)))
         program = (shlex.split(self.inside) or [sys.executable])[0]
         if shutil.which(program) is None:
             raise ValueError(f"inside is {self.inside!r}; expected a command, and there is no {program}")

@@ -176,24 +176,19 @@ def test_a_master_that_nbgrader_refuses_releases_nothing(tmp_path):
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_a_release_runs_to_its_end_and_earns_nothing(release, name):
-    notebook = nbformat.read(release / name / f"{name}.ipynb", as_version=4)
-    executed, ending = sandbox.run(notebook, Limits())
-    assert ending == ""
-    for cell in executed.cells:
-        if cell.cell_type == "code":
-            assert cell.metadata[sandbox.STATE] in ("ok", "error"), name_of(cell)
-            errors = {output.ename for output in cell.outputs if output.output_type == "error"}
-            assert errors <= {"NotImplementedError", "AssertionError"}, name_of(cell)
-            assert not errors or not name_of(cell).startswith(("setup", "data")), name_of(cell)
+def test_a_release_runs_to_its_end_and_earns_nothing(release, name, monkeypatch):
+    runs, run = [], sandbox.run
+    monkeypatch.setattr(grading, "run", lambda *given: runs.append(run(*given)) or runs[-1])
     graded = grade(release / name / f"{name}.ipynb", MASTERS)
     assert (graded.total, graded.by_hand, graded.remarks) == (0, 0, [])
     assert set(graded.points.values()) == {0}
-    assert {message.partition(":")[0] for message in graded.messages.values()} <= {
-        "no answer",
-        "NotImplementedError",
-        "AssertionError",
-    }
+    [(executed, _)] = runs
+    for cell in executed.cells:
+        if cell.cell_type == "code":
+            errors = {output.ename for output in cell.outputs if output.output_type == "error"}
+            assert errors <= {"NotImplementedError", "AssertionError"}, name_of(cell)
+            assert cell.metadata[sandbox.STATE] == ("error" if errors else "ok"), name_of(cell)
+            assert not errors or not name_of(cell).startswith(("setup", "data")), name_of(cell)
 
 
 # Wrong answers

@@ -14,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from assignments.make import HERE, SOURCE
-from wavescore_lite.grading import released
+from wavescore_lite.grading import grade_id, released, settings
 
 SET = "ps1"
 MARKER = re.compile(r"^ *### (?:BEGIN|END) SOLUTION\n?", re.MULTILINE)
@@ -35,11 +35,11 @@ EDITS = {
 def submissions(master: NotebookNode) -> dict[str, NotebookNode]:
     """What five students make of problem set 1."""
     empty = released(master)
-    answers = {_id(cell): MARKER.sub("", cell.source) for cell in master.cells if cell.metadata.nbgrader["solution"]}
+    answers = {grade_id(cell): MARKER.sub("", cell.source) for cell in master.cells if settings(cell)["solution"]}
     slips = {name: answers[name].replace(*slip) for name, slip in SLIPS.items()}
     some = {name: answers[name] for name in ("p1-highpass", "p2-step", "p1-proof-answer")}
     hostile = _with(empty, {"p1-highpass": answers["p1-highpass"]} | EDITS)
-    hostile.cells = [cell for cell in hostile.cells if _id(cell) != "p5-more"]
+    hostile.cells = [cell for cell in hostile.cells if grade_id(cell) != "p5-more"]
     return {
         "ada": _with(empty, answers),
         "bela": _with(empty, answers | slips),
@@ -53,12 +53,8 @@ def _with(notebook: NotebookNode, sources: dict[str, str]) -> NotebookNode:
     """A copy with other sources in some cells."""
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
-        cell.source = sources.get(_id(cell), cell.source)
+        cell.source = sources.get(grade_id(cell), cell.source)
     return notebook
-
-
-def _id(cell: NotebookNode) -> str:
-    return cell.metadata.nbgrader["grade_id"]
 
 
 def main() -> None:

@@ -80,7 +80,7 @@ def demo(
     """
     started = time.perf_counter()
     try:
-        _check_output(output)
+        _check_output(output, ".png")
         basis, coupling = WaveletBasis(size), independent(degree)
         name = datasets.resolve_dataset(dataset)
         train = datasets.load_images(name, size, "train", limit=images)
@@ -268,11 +268,10 @@ def grade(
         limits = Limits(seconds, cell_seconds, memory, inside)
         if missing := [str(path) for path in files if not path.is_file()]:
             raise ValueError(f"there is no file {', '.join(missing)}; expected notebooks")
-        if output.suffix == ".json":
+        _check_output(output, ".csv", ".json")
+        if output.suffix.lower() == ".json":
             _grade_one(files, source, output, limits)
             return
-        if output.suffix != ".csv" or not output.absolute().parent.is_dir():
-            raise ValueError(f"output is {output}; expected a .csv or .json file in a folder that is there")
         rows = gradebook.grade_all(files, source, output, feedback, limits)
     except (ValueError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
@@ -287,7 +286,7 @@ def _grade_one(files: list[Path], source: Path, output: Path, limits: Limits) ->
     graded = grading.grade(files[0], grading.load_masters(source), limits)
     with whole_file(output) as file:
         file.write(gradebook.gradescope(graded).encode())
-    typer.echo(f"{output} has {graded.total:g} points of {sum(graded.out_of.values()):g}")
+    typer.echo(f"{output} has {graded.total:g} points of {graded.maximum:g}")
 
 
 def _chosen(figure: list[str] | None, plan: dict, size: int) -> list[str]:
@@ -306,9 +305,10 @@ def _check_folder(output: Path) -> None:
         raise ValueError(f"output is {output}; expected a folder that is there and can be written to")
 
 
-def _check_output(output: Path) -> None:
-    if output.suffix.lower() != ".png" or output.is_dir() or not os.access(output.parent, os.W_OK | os.X_OK):
-        raise ValueError(f"output is {output}; expected a .png file in a folder that is there and can be written to")
+def _check_output(output: Path, *suffixes: str) -> None:
+    if output.suffix.lower() not in suffixes or output.is_dir() or not os.access(output.parent, os.W_OK | os.X_OK):
+        kinds = " or ".join(suffixes)
+        raise ValueError(f"output is {output}; expected a {kinds} file in a folder that is there and can be written to")
 
 
 def _draw(denoisers: dict, clean: torch.Tensor, sigma: float, output: Path) -> None:

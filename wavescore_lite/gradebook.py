@@ -15,6 +15,8 @@ from .grading import COLUMNS, Graded, grade, load_masters
 from .sandbox import LARGEST, Limits, check_that_it_runs
 from .storage import read_rows, whole_file, write_rows
 
+ALSO = "there is also"  # in a remark on another file of the same student and set
+
 
 def grade_all(
     paths: Iterable[str | Path],
@@ -87,7 +89,7 @@ def gradescope(graded: Graded) -> str:
 
 
 def _row(graded: Graded, name: str, checksum: str) -> dict[str, str]:
-    numbers = (graded.total, sum(graded.out_of.values()), graded.by_hand)
+    numbers = (graded.total, graded.maximum, graded.by_hand)
     told = (_printable(graded.student), graded.problem_set, *(f"{number:g}" for number in numbers))
     row = dict(zip(COLUMNS, (*told, "; ".join(graded.remarks), name, checksum), strict=True))
     return row | {problem: f"{points:g}" for problem, points in graded.problems.items()}
@@ -98,7 +100,7 @@ def _name_others(table: dict[str, dict[str, str]], name: str) -> None:
     row = table[name]
     others = [o for o, r in table.items() if o != name and (r["student"], r["set"]) == (row["student"], row["set"])]
     if others:
-        row["remarks"] = "; ".join(filter(None, [row["remarks"], f"there is also {', '.join(others)}"]))
+        row["remarks"] = "; ".join(filter(None, [row["remarks"], f"{ALSO} {', '.join(others)}"]))
 
 
 def _printable(path: str | Path) -> str:
@@ -130,13 +132,13 @@ def _write_table(output: Path, table: dict[str, dict[str, str]]) -> None:
 
 def _text(feedback: str | Path, row: dict[str, str]) -> Path:
     """Where the text on a row goes: files of one student and set have one each."""
-    mark = f"-{row['checksum']}" if "there is also" in row["remarks"] else ""
+    mark = f"-{row['checksum']}" if ALSO in row["remarks"] else ""
     return Path(feedback, f"{row['student']}-{row['set'] or 'unknown'}{mark}.txt")
 
 
 def _write_feedback(graded: Graded, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    lines = [f"{path.stem}: {graded.total:g} points of {sum(graded.out_of.values()):g}, {graded.by_hand:g} to be given"]
+    lines = [f"{path.stem}: {graded.total:g} points of {graded.maximum:g}, {graded.by_hand:g} to be given"]
     lines += ["", *graded.remarks, ""] if graded.remarks else [""]
     for name, points in graded.points.items():
         earned = "to be read" if points is None else f"{points:g}"

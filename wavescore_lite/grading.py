@@ -71,6 +71,11 @@ class Graded:
         return sum(points for points in self.points.values() if points is not None)
 
     @property
+    def maximum(self) -> float:
+        """Points of all graded cells."""
+        return sum(self.out_of.values())
+
+    @property
     def by_hand(self) -> float:
         """Points that a person still has to give."""
         return sum(self.out_of[name] for name, points in self.points.items() if points is None)
@@ -84,7 +89,19 @@ class Graded:
         return dict(problems)
 
 
-def problem_of(grade_id: str) -> str:
+def settings(cell: dict) -> dict:
+    """What nbgrader keeps in the metadata of a cell; nothing where a student put something else there."""
+    found = cell.metadata.get("nbgrader")
+    return found if isinstance(found, dict) else {}
+
+
+def grade_id(cell: dict) -> str | None:
+    """The name of a cell, None if it has none."""
+    name = settings(cell).get("grade_id")
+    return name if isinstance(name, str) else None
+
+
+def problem_of(name: str) -> str:
     """The problem that a cell belongs to: the first word of its grade_id.
 
     Examples
@@ -92,7 +109,7 @@ def problem_of(grade_id: str) -> str:
     >>> problem_of("p2-step-matrix-hidden")
     'p2'
     """
-    return grade_id.partition("-")[0]
+    return name.partition("-")[0]
 
 
 def student_of(path: Path, sets: Iterable[str]) -> str:
@@ -134,7 +151,7 @@ def load_masters(folder: str | Path) -> dict[str, dict]:
         raise ValueError(f"there are no masters in {folder}; expected NAME/NAME.ipynb, such as ps1/ps1.ipynb")
     masters = {name: nbformat.read(path, as_version=4) for name, path in paths.items()}
     for name, master in masters.items():
-        taken = [_id(cell) for cell in master.cells if _id(cell) and problem_of(_id(cell)) in COLUMNS]
+        taken = [grade_id(cell) for cell in master.cells if grade_id(cell) and problem_of(grade_id(cell)) in COLUMNS]
         if taken:
             raise ValueError(f"{name} has the grade_id {taken[0]}; expected one such as p1-{taken[0]}")
     return masters
@@ -165,22 +182,22 @@ def merge(submission: dict, master: dict) -> tuple[dict, list[str], set[str]]:
     empty : set of str
         grade_id of the answers that are as they were released.
     """
-    stubs = {_id(cell): cell.source for cell in released(master).cells if _id(cell)}
-    final = {_id(cell): place for place, cell in enumerate(submission.cells)}
+    stubs = {grade_id(cell): cell.source for cell in released(master).cells if grade_id(cell)}
+    final = {grade_id(cell): place for place, cell in enumerate(submission.cells)}
     answers, added, last = {}, {None: []}, None
     for place, cell in enumerate(submission.cells):
-        if _id(cell) in stubs and final[_id(cell)] == place:
-            last = _id(cell)
+        if grade_id(cell) in stubs and final[grade_id(cell)] == place:
+            last = grade_id(cell)
             answers[last] = cell.source
         else:
             added.setdefault(last, []).append(_plain(cell))
     notebook = copy.deepcopy(master)
     cells, changed, empty = added.pop(None), [], set()
     for cell in notebook.cells:
-        name = _id(cell)
+        name = grade_id(cell)
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
-        if name and not _settings(cell)["locked"]:
+        if name and not settings(cell)["locked"]:
             cell.source = answers.get(name, stubs[name])
             if cell.source.strip() == stubs[name].strip():
                 empty.add(name)
@@ -214,8 +231,8 @@ def grade(path: str | Path, masters: dict[str, dict], limits: Limits | None = No
     except (OSError, ValueError) as reason:
         graded.remarks.append(f"not a notebook: {reason}")
         return graded
-    ids = {_id(cell) for cell in submission.cells} - {None}
-    common = {name: len(ids & {_id(cell) for cell in master.cells}) for name, master in masters.items()}
+    ids = {grade_id(cell) for cell in submission.cells} - {None}
+    common = {name: len(ids & {grade_id(cell) for cell in master.cells}) for name, master in masters.items()}
     likeliest = max(common, key=common.get)
     if not common[likeliest]:
         graded.remarks.append(f"it has no cell of any problem set ({', '.join(masters)})")
@@ -229,12 +246,12 @@ def grade(path: str | Path, masters: dict[str, dict], limits: Limits | None = No
     executed, ending = run(notebook, limits)
     canary = executed.cells.pop()
     bent = canary.metadata[STATE] in ("ok", "error") and word not in str(canary.outputs)
-    late = [_id(cell) or "a cell that was added" for cell in executed.cells if cell.metadata[STATE] == "timeout"]
+    late = [grade_id(cell) or "a cell that was added" for cell in executed.cells if cell.metadata[STATE] == "timeout"]
     graded.remarks += [ending] if ending else []
     graded.remarks += [BENT] if bent else []
     graded.remarks += [f"more than {limits.cell_seconds:g} s in {', '.join(late)}"] if late else []
     for cell in executed.cells:
-        if _settings(cell).get("grade"):
+        if settings(cell).get("grade"):
             _count(graded, cell, empty, bent)
     return graded
 
@@ -243,9 +260,9 @@ def _count(graded: Graded, cell: dict, empty: set[str], bent: bool) -> None:
     """Enter the points of a graded cell, and why it lost them."""
     from nbgrader.utils import determine_grade
 
-    name, state = _id(cell), cell.metadata[STATE]
-    graded.out_of[name] = float(_settings(cell)["points"])
-    if _settings(cell)["solution"] or cell.cell_type != "code":
+    name, state = grade_id(cell), cell.metadata[STATE]
+    graded.out_of[name] = float(settings(cell)["points"])
+    if settings(cell)["solution"] or cell.cell_type != "code":
         points = 0.0 if name in empty else None
     elif bent or state != "ok":
         points = 0.0
@@ -266,16 +283,6 @@ def _message(cell: dict, state: str) -> str:
     if any(output.get("name") == "stderr" for output in cell.get("outputs", [])):
         return "it printed to standard error, a warning perhaps"
     return {"timeout": "it took too long", "ok": "it showed a result of its own"}.get(state, "it was not reached")
-
-
-def _settings(cell: dict) -> dict:
-    settings = cell.metadata.get("nbgrader")
-    return settings if isinstance(settings, dict) else {}
-
-
-def _id(cell: dict) -> str | None:
-    name = _settings(cell).get("grade_id")
-    return name if isinstance(name, str) else None
 
 
 def _plain(cell: dict) -> dict:

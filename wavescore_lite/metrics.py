@@ -16,6 +16,7 @@ from .wavelets import WaveletBasis
 
 WINDOW, SPREAD = 11, 1.5  # of the Gaussian window of structural similarity, in pixels
 STABLE = (0.01**2, 0.03**2)  # its two constants, for images in [0, 1]
+BLOCK = 64  # images whose structural similarity is computed at a time, so that they stay in the cache
 
 
 @torch.no_grad()
@@ -132,6 +133,11 @@ def structural_similarity(estimates: torch.Tensor, clean: torch.Tensor) -> torch
     if estimates.shape != clean.shape or estimates.ndim != 3 or min(estimates.shape[1:]) < WINDOW:
         shapes = f"{list(estimates.shape)} and {list(clean.shape)}"
         raise ValueError(f"images have shapes {shapes}; expected both [n, size, size] with size >= {WINDOW}")
+    pairs = zip(estimates.split(BLOCK), clean.split(BLOCK), strict=True)
+    return torch.cat([_similarity(*pair) for pair in pairs])
+
+
+def _similarity(estimates: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
     places = torch.arange(clean.shape[1], dtype=torch.float64, device=clean.device)
     steps = places - places[WINDOW // 2 : -(WINDOW // 2), None]  # from the middle of each window, a row each
     windows = torch.exp(-(steps**2) / (2 * SPREAD**2)) * (steps.abs() <= WINDOW // 2)

@@ -3,7 +3,7 @@
 It shares no line with the package but the wavelet transform and the images: features are listed from the table of
 atoms, noise is drawn, and K / 4, K / 2 and K copies of each image are extrapolated to infinitely many, since the excess
 error of a regression is a / K + b / K^2 + ... `python -m tests.brute_force` sets its errors beside the package's, for
-every family, degree, fit and noise level of the reference tables, and writes results/reference_check.csv.
+every family, degree, fit and noise level, and writes results/reference_check.csv.
 """
 
 from __future__ import annotations

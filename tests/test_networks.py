@@ -110,9 +110,14 @@ def test_the_trained_part_knows_the_noise_level():
 @pytest.mark.parametrize("name", DESIGNS)
 def test_every_weight_has_a_say(name):
     network = randomised(name)
-    network(normal(2, 8, 8), torch.tensor([0.5, 2.0])).square().sum().backward()
+    network(normal(2, 16, 16), torch.tensor([0.5, 2.0])).square().sum().backward()
     for label, weights in network.named_parameters():
-        assert (weights.grad.flatten(1) if weights.ndim > 1 else weights.grad[:, None]).abs().amax(1).min() > 0, label
+        slope = (weights.grad.flatten(1) if weights.ndim > 1 else weights.grad[:, None]).abs().amax(1)
+        if label.endswith("ask.bias"):  # that of the keys adds the same to all of them, which a softmax forgets
+            asking, keys, values = slope.chunk(3)
+            assert keys.max() < 1e-3 * values.max(), label
+            slope = torch.cat([asking, values])
+        assert slope.min() > 0, label
 
 
 @pytest.mark.parametrize("name", [name for name in DESIGNS if name != "cnn"])

@@ -2,7 +2,6 @@
 
 import csv
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +12,12 @@ import wavescore_lite as ws
 from tests.brute_force import FAMILIES, SIGMAS, compare
 from wavescore_lite.experiments import measure, pairs_path
 from wavescore_lite.storage import read_rows, write_rows
-from wavescore_lite.trials import COUPLINGS, FITS, HELD_OUT, Trial, analytic, figures, rivals, trial_of
+from wavescore_lite.trials import COUPLINGS, FITS, HELD_OUT, Trial, figures, rivals, trial_of
 
 RESULTS = Path(__file__).parents[1] / "results"
 TOLERANCE = 1e-3
 TABLES = sorted(path for path in RESULTS.glob("*-??.csv"))
+ABSENT = {"mnist-64": {"networks"}}  # figures of which a table has nothing yet
 AGAIN = (  # of strokes at 16 x 16: one of each kind
     "mean image",
     "Wiener",
@@ -47,7 +47,7 @@ def by_name(rows):
 
 
 def test_what_is_there():
-    assert {"mnist-32", "strokes-16"} <= {path.stem for path in TABLES}
+    assert {"mnist-32", "mnist-64", "strokes-16", "strokes-32", "strokes-64"} == {path.stem for path in TABLES}
 
 
 def test_table_is_complete(table):
@@ -55,7 +55,9 @@ def test_table_is_complete(table):
     rows, _ = table
     first = trial_of(rows[0])
     plan = figures(first.dataset, first.size, first.train, first.test)
-    expected = {(t, e, s) for trials in plan.values() for t in trials for e in t.evaluations for s in t.sigmas}
+    absent = ABSENT.get(f"{first.dataset}-{first.size}", set())
+    trials = {trial for name, trials in plan.items() if name not in absent for trial in trials}
+    expected = {(t, e, s) for t in trials for e in t.evaluations for s in t.sigmas}
     found = Counter((trial_of(row), row["evaluation"], float(row["sigma"])) for row in rows)
     assert set(found) == expected
     assert set(found.values()) == {1}
@@ -86,7 +88,8 @@ def test_pairs_are_complete_and_agree_with_the_table(table):
     for pair in pairs:
         ours, theirs = (rows[pair[who], pair["evaluation"], float(pair["sigma"])] for who in ("denoiser", "rival"))
         a, b = (float(row["mse"]) for row in (ours, theirs))
-        assert_allclose(float(pair["saved"]), 1 - a / b, atol=2e-5 + 1e-6 * a / b)
+        rounding = 0.6e-7 * (1 + a / b) / b  # of the two errors, which have seven decimals
+        assert_allclose(float(pair["saved"]), 1 - a / b, atol=rounding + 1e-6)
         own, other = float(ours["standard_error"]) / b, float(theirs["standard_error"]) / b * a / b
         assert abs(own - other) - 1e-5 <= float(pair["standard_error"]) <= own + other + 1e-5
 
@@ -128,24 +131,6 @@ def test_recorded_errors_are_made_again(name):
         for column in (c for c in row if c.startswith("mse_")):
             assert_allclose(float(row[column]), float(before[column]), rtol=5 * TOLERANCE, atol=1e-7, err_msg=column)
         assert str(row["parameters"]) == before["parameters"]
-
-
-@pytest.mark.parametrize("dataset", ["mnist", "strokes"])
-def test_earlier_tables_of_the_chapters_agree(dataset):
-    """Joint fits that two chapters read: against the table of all trials, or made again."""
-    rows = [row for row in read_rows(RESULTS / f"reference_{dataset}.csv") if row["degree"] == "2"]
-    known = by_name(read_rows(RESULTS / "mnist-32.csv"))
-    for row in rows:
-        radius = 1 if row["family"] == "local_coupled" else 0
-        trial = analytic(Trial(dataset, 32, int(row["train"]), int(row["test"]), ""), row["family"], 2, radius=radius)
-        trial = replace(trial, fit=row["fit"])
-        if dataset == "mnist":
-            mse = float(known[trial.name, HELD_OUT, float(row["sigma"])]["mse"])
-        elif row["sigma"] == "1.0" and (row["fit"], row["family"]) != ("joint", "local_coupled"):
-            mse = float(measure(trial, [1.0], [HELD_OUT]).rows[0]["mse"])
-        else:
-            continue
-        assert_allclose(float(row["mse"]), mse, rtol=TOLERANCE)
 
 
 def test_brute_force_agrees_on_every_number():

@@ -12,6 +12,9 @@ NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 # Records are written by `make notebooks` alone.
 unexport WAVESCORE_RECORD
 
+# The way that sympy takes depends on the order of sets; one order, so that what passes once passes again.
+export PYTHONHASHSEED := 0
+
 .PHONY: help setup book preview serve lab assignments test test-package test-notebooks notebooks lint clean
 
 help: ## this list

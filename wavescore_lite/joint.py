@@ -227,11 +227,8 @@ class JointMoments(Sums):
 
 def add_products(gram: torch.Tensor, values: torch.Tensor) -> None:
     """Add values @ values.T to the lower triangle of gram; above the diagonal it may hold anything."""
-    if gram.device.type == "cpu":  # symmetric rank-k update, where torch has none
-        blas.dsyrk(1.0, values.numpy().T, 1.0, gram.numpy().T, trans=1, overwrite_c=1)
-    else:
-        for start in range(0, len(values), PANEL):
-            gram[start:, start : start + PANEL].addmm_(values[start:], values[start : start + PANEL].T)
+    for start in range(0, len(values), PANEL):  # dsyrk of scipy's OpenBLAS crashes on two threads at P = 15,361
+        gram[start:, start : start + PANEL].addmm_(values[start:], values[start : start + PANEL].T)
 
 
 def _mirror(gram: np.ndarray) -> None:

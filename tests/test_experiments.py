@@ -95,6 +95,16 @@ def test_rows_split_the_error_over_subbands():
         assert_allclose(float(row[f"mse_{band.orientation}{band.side}"]), expected, rtol=1e-4)
 
 
+@pytest.mark.parametrize("fit", ["per-wavelet", "joint"])
+def test_each_noise_level_is_solved_once(monkeypatch, fit):
+    solved = []
+    score, trial = trials.FITS[fit], analytic(COMMON, "independent", 2, fit=fit)
+    solve = score._solve
+    monkeypatch.setattr(score, "_solve", lambda *given: solved.append(given[2]) or solve(*given))
+    measure(trial)
+    assert sorted(solved) == sorted(trial.sigmas) == list(LEVELS)
+
+
 def test_goes_on_past_a_trial_that_is_refused_and_says_so(tmp_path):
     joint = analytic(COMMON, "independent", 2, fit="joint", draws=1)
     with pytest.raises(ValueError, match=r"1 trials were refused:\n.*D=2 joint 1-draw: too few images: 60 noisy"):

@@ -15,6 +15,7 @@ from .moments import IMAGES, Equations, Moments, exponent_powers, over_features
 from .noise import SampledNoise
 
 SMALLER = [local_coupled(3, 1), band_tied(3), local_coupled(2, 1), band_tied(2), independent(3), independent(2)]
+KEPT = 8  # noise levels whose joint solution, P x d, is remembered
 
 
 class Solution(NamedTuple):
@@ -212,7 +213,7 @@ class JointScore(Estimator):
     """
 
     kind = "JointScore"
-    kept_solutions = 4
+    kept_solutions = KEPT
 
     def _prepare(self) -> None:
         if any(group.ties is not None for group in self.groups):
@@ -335,7 +336,7 @@ def _free_bytes(device: str) -> int:
 
 
 def _joint_bytes(features: int, dim: int, noise: SampledNoise | None, held_out: bool) -> int:
-    """Sums, one Gram to be solved in place, right-hand sides and solution, and a block of features."""
+    """Sums, one Gram to be solved in place, right-hand sides and solutions, and a block of features."""
     levels = 1 if noise is None else len(noise.sigmas)
     sums = levels * (features**2 + (features * dim if noise else 0)) * (3 if held_out else 1)
-    return 8 * (sums + features**2 + 6 * features * dim + 2 * features * IMAGES)
+    return 8 * (sums + features**2 + (5 + KEPT) * features * dim + 2 * features * IMAGES)

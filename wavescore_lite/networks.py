@@ -17,7 +17,7 @@ from .storage import read_rows, whole_file, write_rows
 SIGMA_RANGE = (0.1, 5.0)  # noise levels that networks are trained on, and asked about
 WEIGHTS = Path(__file__).parent / "weights"
 TABLE = "table.csv"
-PIXELS = {"cpu": 2**15, "cuda": 2**18}  # denoised at a time: what stays in a cache, and what keeps a GPU busy
+PIXELS, GPU_PIXELS = 2**15, 2**18  # denoised at a time: what stays in a cache, and what keeps a GPU busy
 
 
 def preconditioning(sigma: torch.Tensor, sigma_data: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -123,7 +123,8 @@ class Network(nn.Module):
         noisy, sigma = check_images(noisy, self.size), check_sigma(sigma)
         if not SIGMA_RANGE[0] * (1 - 1e-6) <= sigma <= SIGMA_RANGE[1] * (1 + 1e-6):
             raise ValueError(f"sigma is {sigma:g}; expected one in {list(SIGMA_RANGE)}, where networks are trained")
-        estimate, batch = torch.empty_like(noisy), max(1, PIXELS[noisy.device.type] // self.size**2)
+        pixels = PIXELS if noisy.device.type == "cpu" else GPU_PIXELS
+        estimate, batch = torch.empty_like(noisy), max(1, pixels // self.size**2)
         for images, out in zip(noisy.split(batch), estimate.split(batch), strict=True):
             out.copy_(self(images.to(self.mean), self.mean.new_full((len(images),), sigma)))
         return estimate

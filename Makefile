@@ -34,10 +34,10 @@ $(READY): requirements.txt pyproject.toml
 	@touch $@
 
 book: $(READY) ## run the chapters (copies of them) on the data at hand and build the site
-	@$(RUN) -m book.build --execute
+	@$(RUN) -m tools.build --execute
 
 preview: $(READY) ## build the site from the committed outputs; runs nothing
-	@$(RUN) -m book.build
+	@$(RUN) -m tools.build
 
 serve: $(READY) ## show the built site in a browser, at http://localhost:PORT
 	@test -f _build/html/index.html || { echo "There is no site yet: make book, or make preview." >&2; exit 1; }
@@ -56,10 +56,10 @@ test-package: $(READY) ## the package, the tools, the guards and the site
 	$(RUN) -m pytest tests wavescore_lite --doctest-modules
 
 test-notebooks: $(READY) ## run every chapter and compare its checked cells
-	$(RUN) -m pytest $(NBVAL) $$($(RUN) -m book.notebooks)
+	$(RUN) -m pytest $(NBVAL) $$($(RUN) -m tools.notebooks)
 
 notebooks: $(READY) ## run committed chapters in place, on MNIST, and record their numbers (CHAPTER=name for one)
-	@$(RUN) -m book.execute $(CHAPTER)
+	@$(RUN) -m tools.execute $(CHAPTER)
 
 lint: $(READY) ## form: ruff on code and chapters
 	$(RUN) -m ruff check .

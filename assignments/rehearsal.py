@@ -14,7 +14,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from assignments.make import HERE, SOURCE
-from wavescore_lite.grading import grade_id, released, settings
+from wavescore_lite.course.grading import grade_id, released, settings
 
 SET = "ps1"
 MARKER = re.compile(r"^ *### (?:BEGIN|END) SOLUTION\n?", re.MULTILINE)

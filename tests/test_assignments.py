@@ -26,13 +26,13 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from typer.testing import CliRunner
 
 from assignments import make, rehearsal
-from book.notebooks import ROOT
 from tests.planted_errors import PLANTED
-from wavescore_lite import gradebook, grading, sandbox
+from tools.notebooks import ROOT
 from wavescore_lite.cli import app
+from wavescore_lite.course import gradebook, grading, sandbox
+from wavescore_lite.course.grading import grade, grade_id, settings
+from wavescore_lite.course.sandbox import Limits
 from wavescore_lite.coursework import check
-from wavescore_lite.grading import grade, grade_id, settings
-from wavescore_lite.sandbox import Limits
 
 SOURCE = ROOT / "assignments" / "source"
 SETS = ("ps1", "ps2", "ps3", "ps4")

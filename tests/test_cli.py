@@ -10,9 +10,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from wavescore_lite import benchmarks, datasets, mnist, training
+from wavescore_lite import benchmarks
 from wavescore_lite.cli import app
-from wavescore_lite.networks import load_network
+from wavescore_lite.data import mnist
+from wavescore_lite.data import registry as datasets
+from wavescore_lite.networks import load_network, training
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SMALL = ("--dataset", "strokes", "--size", "16", "--images", "40")

@@ -11,7 +11,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from wavescore_lite import datasets, mnist, strokes
+from tests.image_statistics import statistics
+from wavescore_lite.data import mnist, strokes
+from wavescore_lite.data import registry as datasets
+from wavescore_lite.support.storage import cache_folder
 
 REAL = os.environ.get("WAVESCORE_DATA", "")
 SMALL = {"train": 20, "test": 10}
@@ -193,7 +196,7 @@ def fetcher(tmp_path, small, monkeypatch):
 
 
 def cached_files():
-    return sorted(path.name for path in mnist.cache_folder().rglob("*") if path.is_file())
+    return sorted(path.name for path in cache_folder().rglob("*") if path.is_file())
 
 
 def test_download_lands_in_the_cache_folder(fetcher, capfd):
@@ -201,7 +204,7 @@ def test_download_lands_in_the_cache_folder(fetcher, capfd):
     out, err = capfd.readouterr()
     assert (out, err) == ("", "Downloading\nwavescore: the dataset is mnist, downloaded into the cache folder\n")
     assert cached_files() == sorted(mnist.FILES.values())
-    assert [path.name for path in mnist.cache_folder().iterdir()] == ["MNIST"]
+    assert [path.name for path in cache_folder().iterdir()] == ["MNIST"]
     fetcher.work = None
     assert datasets.resolve_dataset("mnist") == "mnist"
 
@@ -225,7 +228,7 @@ def test_a_failed_download_leaves_nothing(fetcher, work, reason, capfd):
     with pytest.raises(mnist.MnistUnavailable, match=f"could not be fetched .*{reason}.*set WAVESCORE_DATA"):
         datasets.load_images("mnist")
     assert cached_files() == []
-    assert not mnist.is_complete(mnist.cache_folder())
+    assert not mnist.is_complete(cache_folder())
     capfd.readouterr()
     assert datasets.resolve_dataset("auto") == "strokes"
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("wavescore")]
@@ -244,15 +247,15 @@ def test_an_interrupted_download_leaves_nothing(fetcher):
 
 
 def test_the_scratch_of_a_killed_download_is_not_data(tmp_path, small):
-    write_tree(mnist.cache_folder() / "mnist-killed")
-    assert not mnist.is_complete(mnist.cache_folder())
+    write_tree(cache_folder() / "mnist-killed")
+    assert not mnist.is_complete(cache_folder())
 
 
 def test_of_two_downloads_the_first_stays(fetcher):
     def overtaken(root):
         write_tree(root)
-        write_tree(mnist.cache_folder())
-        (mnist.cache_folder() / "MNIST" / "raw" / "winner").touch()
+        write_tree(cache_folder())
+        (cache_folder() / "MNIST" / "raw" / "winner").touch()
 
     fetcher.work = staticmethod(overtaken)
     assert datasets.resolve_dataset("mnist") == "mnist"
@@ -351,7 +354,7 @@ def test_stroke_images_agree_with_the_drawing():
 
 
 def stroke_files():
-    return sorted((mnist.cache_folder() / "strokes").glob("*"))
+    return sorted((cache_folder() / "strokes").glob("*"))
 
 
 def test_whole_shards_of_strokes_are_kept(monkeypatch):
@@ -382,7 +385,7 @@ def test_strokes_need_no_cache_folder(tmp_path, monkeypatch):
 
 def test_statistics_against_numpy(rng):
     images = rng.random((300, 8, 8)) * np.linspace(0, 1, 8)
-    found = datasets.statistics(torch.from_numpy(images))
+    found = statistics(torch.from_numpy(images))
     covariance = np.cov(images.reshape(300, 64).T, bias=True)
     eigenvalues = np.sort(np.linalg.eigvalsh(covariance))[::-1]
     shares = np.cumsum(eigenvalues) / eigenvalues.sum()
@@ -400,7 +403,7 @@ def test_statistics_find_the_slope_of_a_power_law():
     frequency = np.fft.fftfreq(32) * 32
     ring = np.rint(np.hypot(frequency[:, None], frequency))
     image = np.fft.ifft2(np.maximum(ring, 1) ** -1.5).real
-    assert_allclose(datasets.statistics(torch.from_numpy(np.stack([image, -image])))["slope"], -3, rtol=1e-9)
+    assert_allclose(statistics(torch.from_numpy(np.stack([image, -image])))["slope"], -3, rtol=1e-9)
 
 
 @pytest.mark.skipif(not REAL, reason="WAVESCORE_DATA is not set: no real MNIST to read")

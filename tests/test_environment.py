@@ -10,7 +10,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from book.notebooks import ROOT
+from tools.notebooks import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
@@ -99,13 +99,13 @@ def imported(path):
     ("folder", "extras"),
     [
         ("wavescore_lite", ["download", "course"]),
-        ("book", ["book"]),
+        ("tools", ["book"]),
         ("assignments", ["course"]),
         ("tests", ["book", "course", "test"]),
     ],
 )
 def test_imports_are_declared(folder, extras):
-    own = {"wavescore_lite", "assignments", "book", "tests", "offline_mathjax", *sys.stdlib_module_names}
+    own = {"wavescore_lite", "assignments", "tools", "tests", "offline_mathjax", *sys.stdlib_module_names}
     provided_by_book = {"sphinx", "docutils"}
     declared = requirements([*PROJECT["dependencies"], *(line for name in extras for line in EXTRAS[name])])
     distributions = packages_distributions()

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose
 import wavescore_lite as ws
 from wavescore_lite import estimator
 from wavescore_lite.noise import FITTING, standard_normal
-from wavescore_lite.storage import fingerprint
+from wavescore_lite.support.storage import fingerprint
 
 BASIS = ws.WaveletBasis(8, level=1)
 FITS = [ws.WaveletScore, ws.JointScore]

@@ -15,13 +15,13 @@ from numpy.testing import assert_allclose
 from typer.testing import CliRunner
 
 import wavescore_lite as ws
-from wavescore_lite import experiments, trials
 from wavescore_lite.cli import app
-from wavescore_lite.experiments import compared, measure, pairs_path, run
 from wavescore_lite.networks import Network, save_network
 from wavescore_lite.noise import FITTING, SCORING, standard_normal
-from wavescore_lite.storage import read_rows, write_rows
-from wavescore_lite.trials import FRESH, HELD_OUT, LEVELS, OWN, SIGMAS, Trial, analytic, figures, rivals, trial_of
+from wavescore_lite.study import experiments, trials
+from wavescore_lite.study.experiments import compared, measure, pairs_path, run
+from wavescore_lite.study.trials import FRESH, HELD_OUT, LEVELS, OWN, SIGMAS, Trial, analytic, figures, rivals, trial_of
+from wavescore_lite.support.storage import read_rows, write_rows
 
 COMMON = Trial("strokes", 8, 60, 20, "mean image")
 WIENER = replace(COMMON, family="Wiener")

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from wavescore_lite import WaveletBasis
-from wavescore_lite.frames import MODES, WaveletFrame
+from wavescore_lite.bases.frames import MODES, WaveletFrame
 
 FILTERS = ("haar", "db2", "sym4", "coif1")
 pytestmark = pytest.mark.filterwarnings("ignore:Level value")  # of pywt, where all coarsest coefficients see padding

@@ -4,8 +4,8 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from book import guards
-from book.notebooks import ROOT, chapters, pages, source_sha256
+from tools import guards
+from tools.notebooks import ROOT, chapters, pages, source_sha256
 
 
 @pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)

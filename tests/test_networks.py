@@ -12,9 +12,9 @@ from scipy.optimize import minimize_scalar
 from torch import nn
 
 import wavescore_lite as ws
-from wavescore_lite import networks
-from wavescore_lite.backbones import DESIGNS, SelfAttention
-from wavescore_lite.networks import WEIGHTS, Network, preconditioning, save_network, weights_file
+from wavescore_lite.networks import Network, files, networks, preconditioning, save_network
+from wavescore_lite.networks.backbones import DESIGNS, SelfAttention
+from wavescore_lite.networks.files import WEIGHTS, weights_file
 
 pytestmark = pytest.mark.usefixtures("single_threaded")
 
@@ -294,10 +294,10 @@ def test_absent_device_is_refused(saved):
 
 
 def test_committed_weights_load_and_are_small():
-    rows = networks.read_rows(WEIGHTS / networks.TABLE)
-    files = [weights_file(row["network"], row["size"], row["dataset"]) for row in rows]
-    assert sorted(files) == COMMITTED
-    for row, file in zip(rows, files, strict=True):
+    rows = files.read_rows(WEIGHTS / files.TABLE)
+    names = [weights_file(row["network"], row["size"], row["dataset"]) for row in rows]
+    assert sorted(names) == COMMITTED
+    for row, file in zip(rows, names, strict=True):
         assert (WEIGHTS / file).stat().st_size < 3e6
         network = ws.load_network(row["network"], int(row["size"]), row["dataset"])
         assert 0 < network.mean < network.sigma_data < 0.5
@@ -306,13 +306,13 @@ def test_committed_weights_load_and_are_small():
 
 def test_committed_logs_are_of_the_whole_training():
     """A log for each network, to the last step of its command, its errors lower at the end than at the start."""
-    rows = networks.read_rows(WEIGHTS / networks.TABLE)
+    rows = files.read_rows(WEIGHTS / files.TABLE)
     assert {path.name for path in WEIGHTS.glob("*.csv")} == {
-        networks.TABLE,
-        *(networks.log_file(row["network"], row["size"], row["dataset"]) for row in rows),
+        files.TABLE,
+        *(files.log_file(row["network"], row["size"], row["dataset"]) for row in rows),
     }
     for row in rows:
-        log = networks.training_log(row["network"], int(row["size"]), row["dataset"])
+        log = files.training_log(row["network"], int(row["size"]), row["dataset"])
         steps = [int(line["step"]) for line in log]
         assert steps == sorted(set(steps))
         assert f"--steps {steps[-1]} " in row["command"]

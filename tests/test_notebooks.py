@@ -8,12 +8,12 @@ import nbformat
 import pytest
 from nbformat import v4
 
-from book import execute
-from book.execute import ChapterError, renew, run, run_all, stage, without_mnist
-from book.notebooks import ROOT, chapters, normalise, pages, read, source_sha256, write
+from tools import execute
+from tools.execute import ChapterError, renew, run, run_all, stage, without_mnist
+from tools.notebooks import ROOT, chapters, normalise, pages, read, source_sha256, write
 
 RECORDING = """import os
-from wavescore_lite.records import Record
+from wavescore_lite.study.records import Record
 dataset = "strokes" if "WAVESCORE_OFFLINE" in os.environ else "mnist"
 Record("chapter", dataset).check({"answer": 42 if dataset == "mnist" else 43})"""
 
@@ -121,7 +121,7 @@ def test_committed_chapters_are_not_renewed_without_mnist(monkeypatch):
     import wavescore_lite
 
     monkeypatch.setattr(wavescore_lite, "resolve_dataset", lambda name: "strokes")
-    monkeypatch.setattr("sys.argv", ["book.execute"])
+    monkeypatch.setattr("sys.argv", ["tools.execute"])
     before = digests(ROOT / "book")
     with pytest.raises(SystemExit, match=r"made on MNIST, and the dataset found is 'strokes'.*WAVESCORE_DATA"):
         execute.main()
@@ -129,7 +129,7 @@ def test_committed_chapters_are_not_renewed_without_mnist(monkeypatch):
 
 
 def test_an_unknown_chapter_is_refused(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["book.execute", "nowhere"])
+    monkeypatch.setattr("sys.argv", ["tools.execute", "nowhere"])
     with pytest.raises(SystemExit):
         execute.main()
     assert "no such chapter: nowhere" in capsys.readouterr().err

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from wavescore_lite import WaveletBasis
-from wavescore_lite.parallel import over_blocks
+from wavescore_lite.support.parallel import over_blocks
 
 
 @pytest.fixture

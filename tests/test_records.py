@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from wavescore_lite.records import Record
+from wavescore_lite.study.records import Record
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ from numpy.testing import assert_allclose
 
 import wavescore_lite as ws
 from tests.brute_force import FAMILIES, SIGMAS, compare
-from wavescore_lite.experiments import measure, pairs_path
-from wavescore_lite.storage import read_rows, write_rows
-from wavescore_lite.trials import COUPLINGS, FITS, HELD_OUT, Trial, figures, rivals, trial_of
+from wavescore_lite.study.experiments import measure, pairs_path
+from wavescore_lite.study.trials import COUPLINGS, FITS, HELD_OUT, Trial, figures, rivals, trial_of
+from wavescore_lite.support.storage import read_rows, write_rows
 
 RESULTS = Path(__file__).parents[1] / "results"
 TOLERANCE = 1e-3

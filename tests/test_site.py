@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 
-from book import links
-from book.build import SiteError, build_site
-from book.execute import stage
-from book.notebooks import ROOT, code_cells, pages, read
-from book.screenshots import THEMES, WIDTHS, built_pages, find_browser, launch, offline_page, visit
+from tools import links
+from tools.build import SiteError, build_site
+from tools.execute import stage
+from tools.notebooks import ROOT, code_cells, pages, read
+from tools.screenshots import THEMES, WIDTHS, built_pages, find_browser, launch, offline_page, visit
 
-sys.path.insert(0, str(ROOT / "book" / "_ext"))
+sys.path.insert(0, str(ROOT / "tools" / "sphinx_ext"))
 import offline_mathjax
 
 PAGES = [page.relative_to(ROOT).with_suffix("").as_posix() for page in pages()]

@@ -3,8 +3,9 @@ import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
-from wavescore_lite import datasets, strokes
-from wavescore_lite.skeletons import POINTS, SEGMENTS, SKELETONS, styles
+from tests.image_statistics import statistics
+from wavescore_lite.data import strokes
+from wavescore_lite.data.skeletons import POINTS, SEGMENTS, SKELETONS, styles
 
 MNIST_28 = {
     "mean": 0.1307,
@@ -16,7 +17,7 @@ MNIST_28 = {
     "components_99": 331,
     "slope": -3.008,
 }
-"""`datasets.statistics` of the 60,000 training images of MNIST."""
+"""`statistics` of the 60,000 training images of MNIST."""
 TEST = 60_000
 
 
@@ -99,7 +100,7 @@ def test_the_drawing_is_framed_as_in_mnist(drawn):
 
 
 def test_statistics_are_like_those_of_mnist(drawn):
-    found = datasets.statistics(torch.from_numpy(drawn))
+    found = statistics(torch.from_numpy(drawn))
     for key, value in MNIST_28.items():
         assert_allclose(found[key], value, rtol=0.12, err_msg=key)
     assert_allclose(found["mean"], MNIST_28["mean"], rtol=0.02)

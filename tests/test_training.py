@@ -14,12 +14,12 @@ from scipy.stats import chisquare, kstest
 from typer.testing import CliRunner
 
 import wavescore_lite as ws
-from wavescore_lite import training
 from wavescore_lite.cli import app
 from wavescore_lite.metrics import denoising_mse
+from wavescore_lite.networks import training
+from wavescore_lite.networks.recipes import TRAINING, Recipe, averaging, batch, learning_rate, split
+from wavescore_lite.networks.training import Run, denoising_loss, train
 from wavescore_lite.noise import FITTING, SCORING, standard_normal
-from wavescore_lite.recipes import TRAINING, Recipe, averaging, batch, learning_rate, split
-from wavescore_lite.training import Run, denoising_loss, train
 
 pytestmark = pytest.mark.usefixtures("single_threaded")
 
@@ -320,7 +320,7 @@ def test_the_command_is_the_recipe(recipe, monkeypatch):
     """Typed in, it trains by the same recipe, but for how often the log is written."""
     given = []
     monkeypatch.setattr(training, "train", lambda recipe, *rest: given.append(recipe) or {})
-    monkeypatch.setattr("wavescore_lite.datasets.load_images", lambda *given: None)
+    monkeypatch.setattr("wavescore_lite.data.registry.load_images", lambda *given: None)
     program, *arguments = shlex.split(recipe.command)
     result = CliRunner().invoke(app, arguments)
     assert program == "wavescore"

@@ -13,31 +13,24 @@ import torch
 import typer
 from tabulate import tabulate
 
-from . import (
-    MeanImage,
-    WaveletBasis,
-    WaveletScore,
-    Wiener,
-    benchmarks,
-    compare,
-    datasets,
-    error_table,
-    experiments,
-    gradebook,
-    grading,
-    independent,
-    plots,
-    training,
-    trials,
-)
-from .backbones import DESIGNS
-from .checks import check_device
-from .networks import weights_file
+from . import benchmarks, plots
+from .bases.wavelets import WaveletBasis
+from .couplings import independent
+from .course import gradebook, grading
+from .course.sandbox import Limits
+from .data import registry as datasets
+from .denoisers import MeanImage, Wiener
+from .metrics import compare, error_table
+from .networks import training
+from .networks.backbones import DESIGNS
+from .networks.files import weights_file
+from .networks.recipes import Recipe
 from .noise import standard_normal
-from .recipes import Recipe
-from .sandbox import Limits
-from .storage import read_rows, whole_file
-from .trials import SIGMAS
+from .scores import WaveletScore
+from .study import experiments, trials
+from .study.trials import SIGMAS
+from .support.checks import check_device
+from .support.storage import read_rows, whole_file
 
 app = typer.Typer(
     help="Analytic diffusion scores in a wavelet basis. Start with: wavescore demo",

@@ -22,10 +22,10 @@ import sympy
 import torch
 from sympy.codegen.rewriting import create_expand_pow_optimization
 
-from .checks import check_choice, check_ridge, check_sigma
 from .couplings import independent
 from .estimator import TARGETS
 from .scores import WaveletScore
+from .support.checks import check_choice, check_ridge, check_sigma
 
 HIGHEST_DEGREE = 3
 SIGMA, GAMMA = sympy.symbols("sigma gamma")

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from .bases.wavelets import WaveletBasis
 from .polynomials import PolynomialFamily, check_degree
-from .wavelets import WaveletBasis
 
 LARGEST_RADIUS = 3
 

@@ -11,14 +11,14 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 
-from . import storage
-from .checks import check_choice, check_device, check_images, check_ridge, check_sigma
+from .bases.frames import WaveletFrame
+from .bases.wavelets import WaveletBasis
 from .couplings import Coupling, Group
-from .frames import WaveletFrame
 from .moments import Sums
 from .noise import SampledNoise
 from .polynomials import PolynomialFamily
-from .wavelets import WaveletBasis
+from .support import storage
+from .support.checks import check_choice, check_device, check_images, check_ridge, check_sigma
 
 TARGETS = ("denoise", "score")
 POLYNOMIALS = ("monomial", "hermite")

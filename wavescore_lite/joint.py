@@ -15,10 +15,10 @@ import scipy.sparse
 import torch
 from scipy.linalg import blas, lapack
 
+from .bases.wavelets import WaveletBasis
 from .couplings import Group
 from .moments import IMAGES, Equations, Sums
 from .noise import SampledNoise
-from .wavelets import WaveletBasis
 
 PANEL = 512  # rows or columns of a P x P matrix worked on at a time
 REFINEMENTS = 3  # at most

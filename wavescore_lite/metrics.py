@@ -9,10 +9,10 @@ import torch
 from tabulate import tabulate
 from tqdm import tqdm
 
-from .checks import check_images, check_sigma
+from .bases.wavelets import WaveletBasis
 from .denoisers import Denoiser
 from .noise import SCORING, standard_normal
-from .wavelets import WaveletBasis
+from .support.checks import check_images, check_sigma
 
 WINDOW, SPREAD = 11, 1.5  # of the Gaussian window of structural similarity, in pixels
 STABLE = (0.01**2, 0.03**2)  # its two constants, for images in [0, 1]

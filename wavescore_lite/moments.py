@@ -16,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .checks import check_sigma
+from .bases.wavelets import WaveletBasis
 from .couplings import Group
 from .noise import FITTING, SampledNoise, standard_normal
-from .parallel import over_blocks
 from .polynomials import PolynomialFamily
-from .wavelets import WaveletBasis
+from .support.checks import check_sigma
+from .support.parallel import over_blocks
 
 IMAGES = 1024  # in a block: long rows for the products
 FEATURE_BYTES = {"cpu": 2**22, "cuda": 2**28}  # features of a block: what stays near a core's cache, or fills a GPU

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .checks import check_sigma
+from .support.checks import check_sigma
 
 BLOCK = 64  # images that share one generator; part of what a seed means
 FITTING, SCORING = 1, 2  # streams: noise that a model is fitted on is never the noise that it is scored on

@@ -10,8 +10,8 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from .checks import check_images
-from .wavelets import WaveletBasis
+from .bases.wavelets import WaveletBasis
+from .support.checks import check_images
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from .checks import check_images, check_sigma
 from .denoisers import Denoiser
+from .support.checks import check_images, check_sigma
 
 STEP = 1e-2  # of the central differences, in units of sigma
 

@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 import torch
 from scipy.linalg import lapack
 
+from ..bases.wavelets import WaveletBasis, block_size
 from ..couplings import Group
 from ..joint import add_products
 from ..moments import FEATURE_BYTES, IMAGES
-from ..parallel import empty_like_rows, over_blocks
 from ..polynomials import PolynomialFamily
-from ..wavelets import WaveletBasis, block_size
+from ..support.parallel import empty_like_rows, over_blocks
 
 
 def transform(basis: WaveletBasis, images: torch.Tensor) -> int:

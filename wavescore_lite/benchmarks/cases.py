@@ -13,11 +13,11 @@ import pywt
 import torch
 from tqdm import tqdm
 
-from .. import datasets
+from ..bases.wavelets import WaveletBasis
 from ..couplings import Coupling, band_tied, independent, local_coupled
+from ..data import registry as datasets
 from ..moments import IMAGES, Moments
 from ..scores import JointScore, WaveletScore
-from ..wavelets import WaveletBasis
 from . import bare
 from .memory import peak_of_pass
 from .timing import Case, Limit, Row, growth, row, timed

@@ -9,7 +9,10 @@ from collections.abc import Callable
 
 import psutil
 
-from .. import WaveletBasis, WaveletScore, datasets, local_coupled
+from ..bases.wavelets import WaveletBasis
+from ..couplings import local_coupled
+from ..data.registry import load_images
+from ..scores import WaveletScore
 
 SAMPLED_EVERY = 0.002  # seconds
 
@@ -42,6 +45,6 @@ def peak_of_pass(dataset: str, size: int, images: int) -> int:
 
 
 def _peak_here(dataset: str, size: str, images: str) -> int:
-    clean = datasets.load_images(dataset, int(size), "train", limit=int(images))
+    clean = load_images(dataset, int(size), "train", limit=int(images))
     model = WaveletScore(WaveletBasis(int(size)), local_coupled(3, radius=1))
     return peak_above(lambda: model.fit(clean))

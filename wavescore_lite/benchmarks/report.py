@@ -16,7 +16,7 @@ from matplotlib.ticker import NullLocator
 from tabulate import tabulate
 
 from .. import plots
-from ..storage import whole_file
+from ..support.storage import whole_file
 from .cases import ALL_IMAGES, FAMILIES, FULL_SIZE, Setting
 from .timing import Row
 

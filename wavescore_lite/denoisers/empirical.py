@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from ..checks import check_images, check_sigma
+from ..support.checks import check_images, check_sigma
 
 BLOCK = 8192  # training images that are compared with at a time
 

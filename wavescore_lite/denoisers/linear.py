@@ -6,8 +6,7 @@ import math
 
 import torch
 
-from ..checks import check_images, check_sigma
-from ..datasets import pixel_moments
+from ..support.checks import check_images, check_sigma
 
 BATCH = 8192
 
@@ -70,6 +69,36 @@ class Wiener:
         amplitudes = (noisy - mean).flatten(1) @ directions
         shrunk = amplitudes * (variances / (variances + sigma**2))
         return mean + (shrunk @ directions.T).unflatten(1, mean.shape)
+
+
+def pixel_moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """First and second moments of the pixels x, from one pass of float64 sums.
+
+    Parameters
+    ----------
+    images : tensor [n, size, size], float32 or float64
+
+    Returns
+    -------
+    mean : tensor [size * size], float64
+        E[x], the expectation taken over the images.
+    gram : tensor [size * size, size * size], float64
+        E[x x^T], not centred.
+
+    Examples
+    --------
+    >>> mean, gram = pixel_moments(torch.full((5, 8, 8), 0.5))
+    >>> mean[0].item(), gram[0, 1].item()
+    (0.5, 0.25)
+    """
+    images = check_images(images)
+    pixels = images.shape[1] ** 2
+    total, products = torch.zeros(pixels).double(), torch.zeros(pixels, pixels).double()
+    for batch in images.split(BATCH):
+        flat = batch.double().flatten(1)
+        total += flat.sum(dim=0)
+        products.addmm_(flat.T, flat)
+    return total / len(images), products / len(images)
 
 
 def _checked(model: object, mean: torch.Tensor | None, noisy: torch.Tensor, sigma: float) -> tuple[torch.Tensor, float]:

@@ -13,14 +13,14 @@ from typing import NamedTuple
 import torch
 from tqdm import tqdm
 
-from .backbones import DESIGNS
-from .metrics import error_saved, image_quality
-from .networks import training_log
-from .noise import FITTING, SCORING
-from .scores import JointScore, WaveletScore
-from .storage import read, read_rows, write, write_rows
+from ..bases.wavelets import WaveletBasis
+from ..metrics import error_saved, image_quality
+from ..networks.backbones import DESIGNS
+from ..networks.files import training_log
+from ..noise import FITTING, SCORING
+from ..scores import JointScore, WaveletScore
+from ..support.storage import read, read_rows, write, write_rows
 from .trials import HELD_OUT, OWN, Trial, rivals, trial_of
-from .wavelets import WaveletBasis
 
 RESIZE = {"mnist": "bilinear, antialiased, from 28 x 28", "strokes": "drawn at this size"}
 DIGITS = {"psnr": 3, "ssim": 5}

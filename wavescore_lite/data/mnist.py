@@ -23,6 +23,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ..support.storage import cache_folder
+
 COUNTS = {"train": 60_000, "test": 10_000}
 SIDE = 28
 FILES = {
@@ -58,11 +60,6 @@ def places(root: str | Path | None = None) -> list[Place]:
         (CACHE, cache_folder()),
     ]
     return [Place(name, Path(folder).expanduser()) for name, folder in given if folder is not None]
-
-
-def cache_folder() -> Path:
-    """Where the package keeps what it fetched or drew: ``$XDG_CACHE_HOME/wavescore``, else ``~/.cache/wavescore``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "wavescore"
 
 
 def ensure(place: Place) -> str:

@@ -1,4 +1,4 @@
-"""Execute chapters: copies for the site, or, with ``python -m book.execute``, the committed ones on MNIST."""
+"""Execute chapters: copies for the site, or, with ``python -m tools.execute``, the committed ones on MNIST."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import NamedTuple
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 
-from book.notebooks import (
+from tools.notebooks import (
     ROOT,
     chapters,
     code_cells,
@@ -25,10 +25,10 @@ from book.notebooks import (
     standard_error,
     write,
 )
-from wavescore_lite.storage import whole_file
+from wavescore_lite.support.storage import whole_file
 
 CELL_TIMEOUT = 300
-STAGED = ("_config.yml", "_toc.yml", "book", "results")
+STAGED = ("_config.yml", "_toc.yml", "book", "results", "tools/sphinx_ext")
 
 
 class ChapterError(RuntimeError):
@@ -39,9 +39,7 @@ def stage(target: Path, root: Path = ROOT) -> Path:
     """Copy what the chapters and the site are made from into `target`, anew."""
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    unwanted = shutil.ignore_patterns(
-        "__pycache__", ".ipynb_checkpoints", "_build", "*.part"
-    )
+    unwanted = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "_build", "*.part")
     for name in STAGED:
         source = root / name
         if source.is_dir():
@@ -58,9 +56,7 @@ class Execution(NamedTuple):
     standard_error: str
 
 
-def run(
-    path: Path, dataset: str, environment: Mapping[str, str] | None = None
-) -> Execution:
+def run(path: Path, dataset: str, environment: Mapping[str, str] | None = None) -> Execution:
     """Execute the notebook at `path` in its own folder and store its outputs there.
 
     `dataset` is only noted in the metadata; `environment` is what decides it.
@@ -82,9 +78,7 @@ def run(
         client.execute(env=dict(environment or os.environ))
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         cells = len(code_cells(notebook))
-        raise ChapterError(
-            f"Chapter {path.stem} stopped in code cell {len(begun)} of {cells}.\n{error}"
-        ) from error
+        raise ChapterError(f"Chapter {path.stem} stopped in code cell {len(begun)} of {cells}.\n{error}") from error
     seconds = time.perf_counter() - start
     said = standard_error(notebook)
     notebook.metadata["wavescore"] = {
@@ -97,9 +91,7 @@ def run(
     return Execution(seconds, said)
 
 
-def run_all(
-    paths: Sequence[Path], dataset: str, environment: Mapping[str, str] | None = None
-) -> None:
+def run_all(paths: Sequence[Path], dataset: str, environment: Mapping[str, str] | None = None) -> None:
     """Execute the notebooks in place, with a line of progress for each, and what was said on standard error, once."""
     said: set[str] = set()
     width = max((len(path.stem) for path in paths), default=0)
@@ -123,9 +115,7 @@ def run_all(
 
 def without_mnist() -> dict[str, str]:
     """This process's environment, changed so that no MNIST is found and none is fetched."""
-    environment = {
-        key: value for key, value in os.environ.items() if key != "WAVESCORE_DATA"
-    }
+    environment = {key: value for key, value in os.environ.items() if key != "WAVESCORE_DATA"}
     return environment | {
         "XDG_CACHE_HOME": str(ROOT / "_build" / "cache"),
         "WAVESCORE_OFFLINE": "1",
@@ -143,9 +133,7 @@ def renew(path: Path, root: Path = ROOT) -> None:
         run_all([copy], "mnist", os.environ | recording)
         executed = copy.rename(Path(scratch) / path.name)
         shutil.copyfile(path, copy)
-        run_all(
-            [copy], "strokes", without_mnist() | recording
-        )  # may read what was recorded on MNIST
+        run_all([copy], "strokes", without_mnist() | recording)  # may read what was recorded on MNIST
         committed_record = path.parent / "records" / record.name
         if record.is_file():
             _replace(record, committed_record)
@@ -163,7 +151,7 @@ def _replace(source: Path, target: Path) -> None:
 def main() -> None:
     """Renew the chapters named on the command line, or all of them."""
     parser = argparse.ArgumentParser(
-        prog="python -m book.execute",
+        prog="python -m tools.execute",
         description="Execute chapters on MNIST, in place, and record their numbers on MNIST and on strokes.",
     )
     known = {path.stem: path for path in chapters()}
@@ -176,9 +164,7 @@ def main() -> None:
     names = parser.parse_args().chapters or list(known)
     unknown = [name for name in names if name not in known]
     if unknown:
-        parser.error(
-            f"no such chapter: {', '.join(unknown)} (there are: {', '.join(known)})"
-        )
+        parser.error(f"no such chapter: {', '.join(unknown)} (there are: {', '.join(known)})")
 
     import wavescore_lite as ws
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from book.notebooks import code_cells, read, source_sha256
+from tools.notebooks import code_cells, read, source_sha256
 
 CHECKED_TAG = "nbval-check-output"
 FEWEST_CHECKED = 3
@@ -20,9 +20,7 @@ IMAGES = ("image/png", "image/svg+xml", "image/jpeg")
 NUMBERED = (*range(1, 10), *range(12, 25))  # the paper's numbering goes from 9 to 12
 ANCHOR = re.compile(r"^\(eq-(\d+)\)=\n(?=(.*?\$\$.*?\$\$|.*))", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(#eq-(\d+)\)")
-MACHINE_PATH = re.compile(
-    r"(?<![\w./])/(?:home|Users|root|tmp|work|mnt|opt|usr|var)/[\w.-]+"
-)
+MACHINE_PATH = re.compile(r"(?<![\w./])/(?:home|Users|root|tmp|work|mnt|opt|usr|var)/[\w.-]+")
 
 Guard = Callable[[NotebookNode, Path], Iterator[str]]
 
@@ -30,15 +28,11 @@ Guard = Callable[[NotebookNode, Path], Iterator[str]]
 def complaints(path: Path) -> list[str]:
     """All that is wrong with the chapter at `path`; empty when it is sound."""
     notebook = read(path)
-    return [
-        f"{path.stem}: {complaint}"
-        for guard in GUARDS
-        for complaint in guard(notebook, path)
-    ]
+    return [f"{path.stem}: {complaint}" for guard in GUARDS for complaint in guard(notebook, path)]
 
 
 def equation_complaints(pages: Iterable[Path], table: Path) -> list[str]:
-    """All that is wrong with the paper's equations in the sources `pages`, and with the page `table` that lists them."""
+    """All that is wrong with the paper's equations in `pages`, and with the page `table` that lists them."""
     found = [match.groups() for page in pages for match in ANCHOR.finditer(_prose(page))]
     count = Counter(int(number) for number, _ in found)
     linked = {int(number) for number in LINK.findall(_prose(table))}
@@ -60,9 +54,7 @@ def _prose(page: Path) -> str:
     """A page without its code."""
     if page.suffix != ".ipynb":
         return page.read_text(encoding="utf-8")
-    return "\n\n".join(
-        cell.source for cell in read(page).cells if cell.cell_type == "markdown"
-    )
+    return "\n\n".join(cell.source for cell in read(page).cells if cell.cell_type == "markdown")
 
 
 def executed(notebook: NotebookNode, path: Path) -> Iterator[str]:
@@ -74,11 +66,7 @@ def executed(notebook: NotebookNode, path: Path) -> Iterator[str]:
 
 def in_order(notebook: NotebookNode, path: Path) -> Iterator[str]:
     """The cells ran once each, from top to bottom, in a fresh kernel."""
-    counts = [
-        cell.execution_count
-        for cell in code_cells(notebook)
-        if cell.execution_count is not None
-    ]
+    counts = [cell.execution_count for cell in code_cells(notebook) if cell.execution_count is not None]
     if counts != list(range(1, len(counts) + 1)):
         yield f"cells were executed out of order or in a used kernel: {counts}"
 
@@ -121,9 +109,7 @@ def fresh(notebook: NotebookNode, path: Path) -> Iterator[str]:
 def captioned(notebook: NotebookNode, path: Path) -> Iterator[str]:
     """Every picture has a caption and a text for those who cannot see it."""
     for number, cell in enumerate(code_cells(notebook), start=1):
-        if any(
-            mime in output.get("data", {}) for output in cell.outputs for mime in IMAGES
-        ):
+        if any(mime in output.get("data", {}) for output in cell.outputs for mime in IMAGES):
             metadata = cell.metadata.get("mystnb", {})
             if not metadata.get("figure", {}).get("caption"):
                 yield f"the picture of code cell {number} has no caption (mystnb.figure.caption)"

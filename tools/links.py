@@ -39,9 +39,7 @@ LINKS_NOT_FETCHED = {
 }
 REMOTE = r"(?:https?:|wss?:)?//[\w\[]"
 REMOTE_ADDRESS = re.compile(rf"\s*{REMOTE}", re.IGNORECASE)
-REMOTE_IN_STYLE = re.compile(
-    rf"""(?:url\(\s*["']?|@import\s+(?:url\(\s*)?["']?)({REMOTE}[^"')\s]*)""", re.IGNORECASE
-)
+REMOTE_IN_STYLE = re.compile(rf"""(?:url\(\s*["']?|@import\s+(?:url\(\s*)?["']?)({REMOTE}[^"')\s]*)""", re.IGNORECASE)
 REMOTE_IN_SCRIPT = re.compile(
     rf"""(?:\b(?:fetch|import|importScripts|Worker|EventSource|WebSocket|open|load|sendBeacon)
           \s*\(\s*(?:["'`]\w+["'`]\s*,\s*)?
@@ -95,9 +93,7 @@ def _in_page(soup: BeautifulSoup) -> Iterator[str]:
         elif tag.name == "script" and not tag.get("src"):
             yield from in_script(tag.get_text())
         elif tag.name == "meta" and tag.get("http-equiv", "").lower() == "refresh":
-            yield from re.findall(
-                rf"url=\s*({REMOTE}\S*)", tag.get("content", ""), re.IGNORECASE
-            )
+            yield from re.findall(rf"url=\s*({REMOTE}\S*)", tag.get("content", ""), re.IGNORECASE)
 
 
 def _addresses(tag: Tag) -> Iterator[str]:
@@ -106,9 +102,7 @@ def _addresses(tag: Tag) -> Iterator[str]:
     for attribute in FETCHED_ATTRIBUTES.get(tag.name, ()):
         value = tag.get(attribute, "")
         if attribute.endswith("srcset"):
-            yield from (
-                candidate.split()[0] for candidate in value.split(",") if candidate.strip()
-            )
+            yield from (candidate.split()[0] for candidate in value.split(",") if candidate.strip())
         elif value:
             yield value
 

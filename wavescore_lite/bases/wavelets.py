@@ -16,8 +16,8 @@ import numpy as np
 import pywt
 import torch
 
-from .checks import check_coefficients, check_images, check_size
-from .parallel import empty_like_rows, over_blocks
+from ..support.checks import check_coefficients, check_images, check_size
+from ..support.parallel import empty_like_rows, over_blocks
 
 FAMILIES = ("haar", "db", "sym", "coif")
 COARSEST_SIDE = 4

@@ -20,6 +20,11 @@ FORMAT = 2
 ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio: multiplying by it permutes 64-bit numbers
 
 
+def cache_folder() -> Path:
+    """Where the package keeps what it fetched or drew: ``$XDG_CACHE_HOME/wavescore``, else ``~/.cache/wavescore``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "wavescore"
+
+
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     """Open `path` for writing bytes; readers, and an interrupted write, see what stood there before.

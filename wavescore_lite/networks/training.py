@@ -22,11 +22,12 @@ from pathlib import Path
 import torch
 from tqdm import tqdm
 
-from .checks import check_device, check_images
-from .metrics import denoising_mse
-from .networks import Network, log_file, preconditioning, save_network
+from ..metrics import denoising_mse
+from ..support.checks import check_device, check_images
+from ..support.storage import fingerprint, read, read_rows, write, write_rows
+from .files import log_file, save_network
+from .networks import Network, preconditioning
 from .recipes import Recipe, averaging, batch, learning_rate, split
-from .storage import fingerprint, read, read_rows, write, write_rows
 
 CHECKPOINT = "checkpoint.npz"
 LOGGED_SIGMAS = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0)

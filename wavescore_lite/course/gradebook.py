@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from ..support.storage import read_rows, whole_file, write_rows
 from .grading import COLUMNS, Graded, grade, load_masters
 from .sandbox import LARGEST, Limits, check_that_it_runs
-from .storage import read_rows, whole_file, write_rows
 
 ALSO = "there is also"  # in a remark on another file of the same student and set
 

@@ -12,7 +12,7 @@ import nbformat
 import yaml
 from nbformat import NotebookNode
 
-from wavescore_lite.storage import whole_file
+from wavescore_lite.support.storage import whole_file
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -54,9 +54,7 @@ def _source(root: Path, name: str) -> Path:
     for path in candidates:
         if path.is_file():
             return path
-    raise FileNotFoundError(
-        f"_toc.yml names {name!r}, but there is neither {name}.ipynb nor {name}.md."
-    )
+    raise FileNotFoundError(f"_toc.yml names {name!r}, but there is neither {name}.ipynb nor {name}.md.")
 
 
 def read(path: Path) -> NotebookNode:
@@ -73,44 +71,27 @@ def write(notebook: NotebookNode, path: Path) -> None:
 
 def normalise(notebook: NotebookNode) -> NotebookNode:
     """Drop what depends on the machine and the hour: widget state, timestamps, versions and standard error."""
-    metadata = {
-        key: value
-        for key, value in notebook.metadata.items()
-        if key in KEPT_NOTEBOOK_METADATA
-    }
-    notebook.metadata = nbformat.from_dict(
-        metadata | {"kernelspec": KERNELSPEC, "language_info": LANGUAGE_INFO}
-    )
+    metadata = {key: value for key, value in notebook.metadata.items() if key in KEPT_NOTEBOOK_METADATA}
+    notebook.metadata = nbformat.from_dict(metadata | {"kernelspec": KERNELSPEC, "language_info": LANGUAGE_INFO})
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict(
-            {
-                key: value
-                for key, value in cell.metadata.items()
-                if key in KEPT_CELL_METADATA
-            }
+            {key: value for key, value in cell.metadata.items() if key in KEPT_CELL_METADATA}
         )
         if cell.cell_type == "code":
-            cell.outputs = [
-                output for output in cell.outputs if output.get("name") != "stderr"
-            ]
+            cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
     return notebook
 
 
 def standard_error(notebook: NotebookNode) -> str:
     """What the cells wrote to standard error."""
     return "".join(
-        output.text
-        for cell in code_cells(notebook)
-        for output in cell.outputs
-        if output.get("name") == "stderr"
+        output.text for cell in code_cells(notebook) for output in cell.outputs if output.get("name") == "stderr"
     )
 
 
 def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     """The code cells that hold any code."""
-    return [
-        cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()
-    ]
+    return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
 
 
 def source_sha256(notebook: NotebookNode) -> str:

@@ -1,4 +1,4 @@
-"""Chromium on the built site, without a network; ``python -m book.screenshots FOLDER`` pictures every page."""
+"""Chromium on the built site, without a network; ``python -m tools.screenshots FOLDER`` pictures every page."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from book.notebooks import ROOT, pages
+from tools.notebooks import ROOT, pages
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -51,9 +51,7 @@ def launch(executable: str) -> Iterator[Browser]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=executable, args=list(ARGUMENTS)
-        )
+        browser = playwright.chromium.launch(executable_path=executable, args=list(ARGUMENTS))
         yield browser
         browser.close()
 
@@ -84,19 +82,13 @@ def built_pages(site: Path) -> list[Path]:
 
 def main() -> None:
     """Save a picture of each page at both widths and in both themes."""
-    parser = argparse.ArgumentParser(
-        prog="python -m book.screenshots", description=main.__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m tools.screenshots", description=main.__doc__)
     parser.add_argument("folder", type=Path, help="where the pictures go")
-    parser.add_argument(
-        "--site", type=Path, default=ROOT / "_build" / "html", help="default: %(default)s"
-    )
+    parser.add_argument("--site", type=Path, default=ROOT / "_build" / "html", help="default: %(default)s")
     arguments = parser.parse_args()
     executable = find_browser()
     if executable is None:
-        sys.exit(
-            f"No browser found; looked for {', '.join(BROWSERS)}. Name one with WAVESCORE_CHROMIUM."
-        )
+        sys.exit(f"No browser found; looked for {', '.join(BROWSERS)}. Name one with WAVESCORE_CHROMIUM.")
     arguments.folder.mkdir(parents=True, exist_ok=True)
     with launch(executable) as browser:
         for name, width in WIDTHS.items():

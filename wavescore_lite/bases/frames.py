@@ -22,8 +22,8 @@ import scipy.linalg
 import torch
 from torch.nn.functional import one_hot, pad
 
-from .checks import check_coefficients, check_images
-from .parallel import empty_like_rows, over_blocks
+from ..support.checks import check_coefficients, check_images
+from ..support.parallel import empty_like_rows, over_blocks
 from .wavelets import Subband, WaveletBasis
 
 MODES = ("zero", "constant", "symmetric", "reflect", "periodic", "smooth", "antisymmetric", "antireflect")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import SupportsFloat
 
-from .storage import whole_file
+from ..support.storage import whole_file
 
 RECORD_VARIABLE = "WAVESCORE_RECORD"
 

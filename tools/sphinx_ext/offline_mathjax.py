@@ -43,9 +43,7 @@ def mathjax_folder() -> Path:
 
 def served_files(folder: Path) -> list[Path]:
     """The files that a page may load, in a fixed order."""
-    return sorted(
-        {path for pattern in SERVED for path in folder.glob(pattern) if path.is_file()}
-    )
+    return sorted({path for pattern in SERVED for path in folder.glob(pattern) if path.is_file()})
 
 
 def digest(folder: Path) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..support.storage import read_rows
 from .experiments import pairs_path
-from .storage import read_rows
 from .trials import HELD_OUT, SIGMAS, Trial, trial_of
 
 CERTAIN = 2  # standard errors: a difference within them is called none

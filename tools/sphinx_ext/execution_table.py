@@ -27,9 +27,7 @@ class ExecutionTable(SphinxDirective):
         return [_table([[nodes.Text(text) for text in HEADINGS], *rows])]
 
     def _row(self, docname: str, path: Path) -> list[nodes.Node]:
-        metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"].get(
-            "wavescore", {}
-        )
+        metadata = json.loads(path.read_text(encoding="utf-8"))["metadata"].get("wavescore", {})
         seconds = metadata.get("seconds")
         cells = (
             "not executed" if seconds is None else f"{seconds:.1f}",

@@ -11,8 +11,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
+from ..support.checks import check_choice, check_size
 from .backbones import DESIGNS
-from .checks import check_choice, check_size
 from .networks import SIGMA_RANGE
 
 TRAINING = 3  # stream of random numbers, beside noise.FITTING and noise.SCORING

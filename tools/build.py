@@ -1,4 +1,4 @@
-"""Build the site, strictly: ``python -m book.build`` from committed outputs, with ``--execute`` from a fresh run."""
+"""Build the site, strictly: ``python -m tools.build`` from committed outputs, with ``--execute`` from a fresh run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from book.execute import ChapterError, run_all, stage
-from book.notebooks import ROOT, chapters
+from tools.execute import ChapterError, run_all, stage
+from tools.notebooks import ROOT, chapters
 
 JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; main()")
 STRICT = ("-n", "-W", "--keep-going", "--quiet")
@@ -48,10 +48,8 @@ def build_site(source: Path, site: Path) -> None:
 
 def main() -> None:
     """Stage, execute if asked to, build, and say where the site is."""
-    parser = argparse.ArgumentParser(prog="python -m book.build", description=__doc__)
-    parser.add_argument(
-        "--execute", action="store_true", help="run the chapters first (copies of them)"
-    )
+    parser = argparse.ArgumentParser(prog="python -m tools.build", description=__doc__)
+    parser.add_argument("--execute", action="store_true", help="run the chapters first (copies of them)")
     execute = parser.parse_args().execute
     site = ROOT / "_build" / "html"
     source = stage(ROOT / "_build" / "source")
@@ -65,9 +63,7 @@ def main() -> None:
         build_site(source, site)
     except (ChapterError, SiteError) as error:
         sys.exit(f"\n{error}\nNo site was made of this.")
-    print(
-        f" {time.perf_counter() - start:.1f} s\n\nOpen {site / 'index.html'}\nor type `make serve`."
-    )
+    print(f" {time.perf_counter() - start:.1f} s\n\nOpen {site / 'index.html'}\nor type `make serve`.")
 
 
 if __name__ == "__main__":

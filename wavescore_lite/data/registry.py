@@ -1,7 +1,6 @@
 """Images in [0, 1] and their classes: MNIST where it lies or can be fetched, else digits drawn by the package."""
 
 import io
-import math
 import operator
 import os
 import sys
@@ -16,10 +15,10 @@ import torch
 from torch.nn.functional import interpolate
 from tqdm import tqdm
 
+from ..support.checks import check_choice
+from ..support.storage import cache_folder, whole_file
 from . import mnist, strokes
-from .checks import check_choice, check_images
 from .mnist import COUNTS, Place
-from .storage import whole_file
 
 NAMES = ("auto", "mnist", "strokes")
 MIN_SIZE = 8
@@ -142,77 +141,6 @@ def where(root: str | Path | None = None) -> list[tuple[str, Path, str]]:
     return [(*chosen, state), *((*place, "not looked at") for place in others)]
 
 
-def pixel_moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """First and second moments of the pixels x, from one pass of float64 sums.
-
-    Parameters
-    ----------
-    images : tensor [n, size, size], float32 or float64
-
-    Returns
-    -------
-    mean : tensor [size * size], float64
-        E[x], the expectation taken over the images.
-    gram : tensor [size * size, size * size], float64
-        E[x x^T], not centred.
-
-    Examples
-    --------
-    >>> mean, gram = pixel_moments(torch.full((5, 8, 8), 0.5))
-    >>> mean[0].item(), gram[0, 1].item()
-    (0.5, 0.25)
-    """
-    images = check_images(images)
-    pixels = images.shape[1] ** 2
-    total, products = torch.zeros(pixels).double(), torch.zeros(pixels, pixels).double()
-    for batch in images.split(_CHUNK):
-        flat = batch.double().flatten(1)
-        total += flat.sum(dim=0)
-        products.addmm_(flat.T, flat)
-    return total / len(images), products / len(images)
-
-
-def statistics(images: torch.Tensor) -> dict[str, float]:
-    """Summarise images [n, size, size] by numbers in which two datasets can be compared.
-
-    Returns
-    -------
-    dict
-        ``mean`` and ``std`` over all pixels; ``variance`` over images, averaged over pixels; ``leading``, the largest
-        principal component's share of it; ``components_50``, ``components_90``, ``components_99``, how many principal
-        components hold that percentage of it; ``slope``, the power of frequency with which the squared Fourier
-        amplitudes, averaged over directions, fall from 2 to 12 cycles per image.
-
-    Examples
-    --------
-    >>> round(statistics(load_images("strokes", size=28, limit=500))["mean"], 1)
-    0.1
-    """
-    mean, gram = pixel_moments(images)
-    size = math.isqrt(len(mean))
-    eigenvalues = torch.linalg.eigvalsh(gram - torch.outer(mean, mean)).flip(0).clamp(min=0)
-    shares = eigenvalues.cumsum(0) / eigenvalues.sum()
-    return {
-        "mean": float(mean.mean()),
-        "std": float(gram.diagonal().mean() - mean.mean() ** 2) ** 0.5,
-        "variance": float(eigenvalues.mean()),
-        "leading": float(shares[0]),
-        **{f"components_{percent}": int((shares < percent / 100).sum()) + 1 for percent in (50, 90, 99)},
-        "slope": _spectral_slope(gram.reshape(size, size, size, size).numpy()),
-    }
-
-
-def _spectral_slope(gram: np.ndarray, lowest: int = 2, highest: int = 12) -> float:
-    """Exponent of the power spectrum, the diagonal of the Gram [size, size, size, size] between Fourier modes."""
-    size = len(gram)
-    modes = np.fft.ifft2(np.fft.fft2(gram, axes=(0, 1)), axes=(2, 3)).reshape(size * size, size * size)
-    frequency = np.fft.fftfreq(size) * size
-    ring = np.rint(np.hypot(frequency[:, None], frequency)).astype(int).ravel()
-    power = np.bincount(ring, modes.diagonal().real) / np.bincount(ring)
-    band = np.arange(lowest, min(highest, size // 2) + 1)
-    return float(np.polyfit(np.log(band), np.log(power[band]), 1)[0])
-
-
 def _whole(what: str, given: int) -> int:
     if isinstance(given, bool):
         raise TypeError(f"{what} is {given}; expected a whole number")
@@ -279,7 +207,7 @@ def _stroke_images(size: int, split: str, count: int) -> np.ndarray:
 def _stroke_shard(size: int, split: str, count: int, start: int) -> np.ndarray:
     """Strokes from `start` to the end of its shard or to `count`; only whole shards are kept."""
     stop, end = min(start + _SHARD, count), min(start + _SHARD, COUNTS[split])
-    file = mnist.cache_folder() / "strokes" / f"v{strokes.VERSION}-{size}-{split}-{start}.npz"
+    file = cache_folder() / "strokes" / f"v{strokes.VERSION}-{size}-{split}-{start}.npz"
     with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         images = np.load(io.BytesIO(file.read_bytes()))["images"]
         if images.shape == (end - start, size, size) and images.dtype == np.uint8:

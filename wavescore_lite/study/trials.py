@@ -8,14 +8,14 @@ from functools import lru_cache
 
 import torch
 
-from .backbones import DESIGNS
-from .couplings import Coupling, band_tied, independent, local_coupled
-from .datasets import load_images
-from .denoisers import Denoiser, MeanImage, PosteriorMean, Wiener
-from .networks import load_network, trained
-from .noise import SampledNoise
-from .scores import JointScore, WaveletScore
-from .wavelets import WaveletBasis
+from ..bases.wavelets import WaveletBasis
+from ..couplings import Coupling, band_tied, independent, local_coupled
+from ..data.registry import load_images
+from ..denoisers import Denoiser, MeanImage, PosteriorMean, Wiener
+from ..networks.backbones import DESIGNS
+from ..networks.files import load_network, trained
+from ..noise import SampledNoise
+from ..scores import JointScore, WaveletScore
 
 SIGMAS = (1.0, 2.0, 3.0, 4.0)  # the paper's
 LEVELS = (0.25, 0.5, *SIGMAS)  # where the noise is integrated out, which costs no sums of their own

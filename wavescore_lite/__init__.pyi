@@ -1,0 +1,36 @@
+from . import closed_form as closed_form
+from . import networks as networks
+from . import plots as plots
+from . import probes as probes
+from . import study as study
+from .bases import WaveletBasis as WaveletBasis
+from .bases import WaveletFrame as WaveletFrame
+from .couplings import Coupling as Coupling
+from .couplings import Group as Group
+from .couplings import band_tied as band_tied
+from .couplings import independent as independent
+from .couplings import local_coupled as local_coupled
+from .data import load_images as load_images
+from .data import load_labels as load_labels
+from .data import resolve_dataset as resolve_dataset
+from .denoisers import MeanImage as MeanImage
+from .denoisers import PosteriorMean as PosteriorMean
+from .denoisers import Wiener as Wiener
+from .metrics import compare as compare
+from .metrics import denoising_errors as denoising_errors
+from .metrics import denoising_mse as denoising_mse
+from .metrics import error_saved as error_saved
+from .metrics import error_table as error_table
+from .moments import Moments as Moments
+from .networks import load_network as load_network
+from .noise import SampledNoise as SampledNoise
+from .noise import standard_normal as standard_normal
+from .polynomials import PolynomialFamily as PolynomialFamily
+from .sampling import noise_levels as noise_levels
+from .sampling import sample as sample
+from .scores import JointScore as JointScore
+from .scores import WaveletScore as WaveletScore
+from .study import Record as Record
+from .study import Results as Results
+
+__version__: str

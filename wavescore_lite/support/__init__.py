@@ -1,0 +1,1 @@
+"""What all rooms lean on: checks at the door, work in parallel, files written whole."""

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import math
 import numbers
+from collections.abc import Sequence
 
 import torch
 
-SMALLEST_SIZE = 8
+SMALLEST_SIDE = 8
+
+Shape = tuple[int, int]
 
 
 def check_images(
     images: torch.Tensor,
-    size: int | None = None,
+    shape: int | Shape | None = None,
     value_range: tuple[float, float] | None = None,
     finite: bool = True,
 ) -> torch.Tensor:
-    """Return `images` as a floating tensor [n, size, size], or say what is wrong with it.
+    """Return `images` as a floating tensor [n, height, width], or say what is wrong with it.
 
     Parameters
     ----------
-    images : tensor or array [n, size, size], float32 or float64
-    size : int, optional
-        Required side length in pixels; any square is taken when it is omitted.
+    images : tensor or array [n, height, width], float32 or float64
+    shape : int or (int, int), optional
+        Required height and width in pixels, one number for a square; any are taken when it is omitted.
     value_range : (float, float), optional
         Closed interval that every pixel must lie in.
     finite : bool
@@ -51,16 +54,17 @@ def check_images(
     if images.dtype not in (torch.float32, torch.float64):
         given = str(images.dtype).removeprefix("torch.")
         raise TypeError(f"images have dtype {given}; expected float32 or float64 (for bytes: images.float() / 255)")
-    expected = "[n, size, size]" if size is None else f"[n, {size}, {size}]"
-    shape = list(images.shape)
-    if len(shape) == 2:
-        raise ValueError(f"images have shape {shape}; expected {expected}: add the first axis, images[None]")
-    if len(shape) != 3 or shape[1] != shape[2] or (size is not None and shape[1] != size):
-        raise ValueError(f"images have shape {shape}; expected {expected}: one grayscale channel, square")
-    if shape[0] == 0:
-        raise ValueError(f"too few images: got 0 of shape {shape}; expected at least 1")
+    required = (shape, shape) if isinstance(shape, int) else shape
+    expected = "[n, height, width]" if required is None else f"[n, {required[0]}, {required[1]}]"
+    found = list(images.shape)
+    if len(found) == 2:
+        raise ValueError(f"images have shape {found}; expected {expected}: add the first axis, images[None]")
+    if len(found) != 3 or (required is not None and tuple(found[1:]) != required):
+        raise ValueError(f"images have shape {found}; expected {expected}: one grayscale channel")
+    if found[0] == 0:
+        raise ValueError(f"too few images: got 0 of shape {found}; expected at least 1")
     if finite and not math.isfinite(images.sum().item()):  # one read; NaN and infinity survive a sum
-        raise ValueError(f"images {shape} hold NaN or infinity; expected finite values")
+        raise ValueError(f"images {found} hold NaN or infinity; expected finite values")
     if value_range is not None:
         low, high = (end.item() for end in torch.aminmax(images))
         if low < value_range[0] or high > value_range[1]:
@@ -125,8 +129,47 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     return value
 
 
+def check_integer(name: str, value: int, least: int | None = None, most: int | None = None) -> int:
+    """Return `value` as an int if it is a whole number, NumPy's too, within its bounds; True and False are none.
+
+    Examples
+    --------
+    >>> check_integer("radius", 4, 0, 3)
+    Traceback (most recent call last):
+    ...
+    ValueError: radius is 4; expected an integer from 0 to 3
+    """
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or (least is not None and value < least) or (most is not None and value > most):
+        bounds = "" if least is None else f" >= {least}" if most is None else f" from {least} to {most}"
+        raise ValueError(f"{name} is {value!r}; expected an integer{bounds}")
+    return int(value)
+
+
+def check_shape(shape: int | Shape) -> Shape:
+    """Return (height, width) of images in pixels, from one number if they are square; each at least 8.
+
+    Examples
+    --------
+    >>> check_shape(32), check_shape((48, 64))
+    ((32, 32), (48, 64))
+    >>> check_shape(4)
+    Traceback (most recent call last):
+    ...
+    ValueError: shape is 4; expected a height and a width, or one number for both, each >= 8
+    """
+    sides = tuple(shape) if isinstance(shape, Sequence) else (shape, shape)
+    try:
+        height, width = (check_integer("side", side, SMALLEST_SIDE) for side in sides)
+    except ValueError:
+        raise ValueError(
+            f"shape is {shape!r}; expected a height and a width, or one number for both, each >= {SMALLEST_SIDE}"
+        ) from None
+    return height, width
+
+
 def check_size(size: int) -> int:
-    """Return `size` if it is a power of two, at least 8: what images that are halved again and again need.
+    """Return `size` if it is a power of two, at least 8: what networks that halve images again and again need.
 
     Examples
     --------
@@ -135,8 +178,8 @@ def check_size(size: int) -> int:
     ...
     ValueError: size is 24; expected a power of two >= 8
     """
-    if not isinstance(size, numbers.Integral) or size < SMALLEST_SIZE or size & (size - 1):
-        raise ValueError(f"size is {size!r}; expected a power of two >= {SMALLEST_SIZE}")
+    if not isinstance(size, numbers.Integral) or size < SMALLEST_SIDE or size & (size - 1):
+        raise ValueError(f"size is {size!r}; expected a power of two >= {SMALLEST_SIDE}")
     return int(size)
 
 

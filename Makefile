@@ -61,11 +61,12 @@ test-notebooks: $(READY) ## run every chapter and compare its checked cells
 notebooks: $(READY) ## run committed chapters in place, on MNIST, and record their numbers (CHAPTER=name for one)
 	@$(RUN) -m tools.execute $(CHAPTER)
 
-lint: $(READY) ## form: ruff on code and chapters
+lint: $(READY) ## form and types: ruff on code and chapters, mypy on code
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 clean: ## remove what was built; .venv stays
-	rm -rf _build assignments/release build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf _build assignments/release build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -path ./$(VENV) -prune -o \( -name __pycache__ -o -name .ipynb_checkpoints \) -type d -print \
 		| xargs rm -rf

@@ -12,6 +12,7 @@ import wavescore_lite as ws
 from wavescore_lite import metrics
 from wavescore_lite.denoisers import empirical
 from wavescore_lite.noise import FITTING, SCORING, standard_normal
+from wavescore_lite.similarity import structural_similarity
 
 
 class Constant:
@@ -192,20 +193,20 @@ def by_definition(x, y):
 def test_structural_similarity_window_by_window(rng):
     x = rng.uniform(size=(3, 16, 16))
     y = np.clip(x + 0.3 * rng.standard_normal(x.shape), 0, 1)
-    found = metrics.structural_similarity(torch.from_numpy(x), torch.from_numpy(y))
+    found = structural_similarity(torch.from_numpy(x), torch.from_numpy(y))
     assert_allclose(found, [by_definition(*pair) for pair in zip(x, y, strict=True)], rtol=1e-10)
     with pytest.raises(ValueError, match=r"shapes \[3, 8, 8\] and \[3, 8, 8\]; expected both .* size >= 11"):
-        metrics.structural_similarity(torch.zeros(3, 8, 8), torch.zeros(3, 8, 8))
+        structural_similarity(torch.zeros(3, 8, 8), torch.zeros(3, 8, 8))
 
 
 def test_image_quality_is_of_the_same_estimates_and_noise():
     images = torch.rand(70, 16, 16, generator=torch.Generator().manual_seed(0))
-    quality = ws.image_quality(Keep(), images, sigma=0.3, seed=2)
+    quality = metrics.image_quality(Keep(), images, sigma=0.3, seed=2)
     assert torch.equal(quality["mse"], ws.denoising_errors(Keep(), images, sigma=0.3, seed=2))
     assert_allclose(quality["psnr"], 10 * np.log10(1 / quality["mse"].numpy()))
     noisy = images + 0.3 * standard_normal(0, 70, (16, 16), seed=2, stream=FITTING)
-    expected = metrics.structural_similarity(noisy.clamp(0, 1), images)
-    own = ws.image_quality(Keep(), images, sigma=0.3, seed=2, batch=32, stream=FITTING)["ssim"]
+    expected = structural_similarity(noisy.clamp(0, 1), images)
+    own = metrics.image_quality(Keep(), images, sigma=0.3, seed=2, batch=32, stream=FITTING)["ssim"]
     assert_allclose(own, expected, rtol=1e-12)
     assert not torch.equal(own, quality["ssim"])
 
@@ -219,7 +220,7 @@ def test_subband_errors_are_those_of_the_coefficients():
     for k, band in enumerate(basis.subbands):
         assert_allclose(found[:, k], (coefficients[:, band.slice] ** 2).sum(axis=1) / 256, rtol=1e-10)
     assert_allclose(found.sum(dim=1), metrics.squared_errors(estimates, clean), rtol=1e-12)
-    quality = ws.image_quality(Keep(), clean, sigma=0.3, basis=basis)
+    quality = metrics.image_quality(Keep(), clean, sigma=0.3, basis=basis)
     assert_allclose(quality["subbands"].sum(dim=1), quality["mse"], rtol=1e-10)
 
 

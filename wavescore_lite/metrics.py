@@ -6,17 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
-from tabulate import tabulate
 from tqdm import tqdm
 
 from .bases.wavelets import WaveletBasis
 from .denoisers import Denoiser
 from .noise import SCORING, standard_normal
+from .similarity import WINDOW, structural_similarity
 from .support.checks import check_images, check_sigma
-
-WINDOW, SPREAD = 11, 1.5  # of the Gaussian window of structural similarity, in pixels
-STABLE = (0.01**2, 0.03**2)  # its two constants, for images in [0, 1]
-BLOCK = 64  # images whose structural similarity is computed at a time, so that they stay in the cache
 
 
 @torch.no_grad()
@@ -103,56 +99,6 @@ def subband_errors(estimates: torch.Tensor, clean: torch.Tensor, basis: WaveletB
     """
     squares = basis.analyze((estimates - clean).double()).square() / basis.dim
     return torch.stack([squares[:, band.slice].sum(dim=1) for band in basis.subbands], dim=1)
-
-
-def structural_similarity(estimates: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    """Structural similarity (Wang et al., 2004) of each image with its clean one: 1 for equal images.
-
-    Local means, variances and the covariance are taken under a Gaussian window of 11 x 11 pixels, standard deviation
-    1.5, wherever it fits into the image.
-
-    Parameters
-    ----------
-    estimates, clean : tensor [n, size, size] in [0, 1], size >= 11
-
-    Returns
-    -------
-    tensor [n], float64
-
-    Raises
-    ------
-    ValueError
-        For images smaller than the window, or of two shapes.
-
-    Examples
-    --------
-    >>> images = torch.rand(3, 16, 16)
-    >>> structural_similarity(images, images)
-    tensor([1., 1., 1.], dtype=torch.float64)
-    """
-    if estimates.shape != clean.shape or estimates.ndim != 3 or min(estimates.shape[1:]) < WINDOW:
-        shapes = f"{list(estimates.shape)} and {list(clean.shape)}"
-        raise ValueError(f"images have shapes {shapes}; expected both [n, size, size] with size >= {WINDOW}")
-    pairs = zip(estimates.split(BLOCK), clean.split(BLOCK), strict=True)
-    return torch.cat([_similarity(*pair) for pair in pairs])
-
-
-def _similarity(estimates: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    places = torch.arange(clean.shape[1], dtype=torch.float64, device=clean.device)
-    steps = places - places[WINDOW // 2 : -(WINDOW // 2), None]  # from the middle of each window, a row each
-    windows = torch.exp(-(steps**2) / (2 * SPREAD**2)) * (steps.abs() <= WINDOW // 2)
-    windows = windows / windows.sum(dim=1, keepdim=True)
-
-    def smooth(values: torch.Tensor) -> torch.Tensor:
-        return windows @ values @ windows.T
-
-    x, y = estimates.double(), clean.double()
-    mean_x, mean_y = smooth(x), smooth(y)
-    variance_x, variance_y = smooth(x * x) - mean_x**2, smooth(y * y) - mean_y**2
-    covariance = smooth(x * y) - mean_x * mean_y
-    brightness = (2 * mean_x * mean_y + STABLE[0]) / (mean_x**2 + mean_y**2 + STABLE[0])
-    structure = (2 * covariance + STABLE[1]) / (variance_x + variance_y + STABLE[1])
-    return (brightness * structure).mean(dim=(1, 2))
 
 
 @torch.no_grad()
@@ -306,6 +252,8 @@ def error_table(errors: Mapping[str, torch.Tensor], sigmas: Sequence[float], tab
     ----------  ---------------  ---------------
     black       0.2500 ± 0.0000  0.3000 ± 0.1000
     """
+    from tabulate import tabulate
+
     rows = [
         [name, *(f"{e.mean():.4f} ± {e.std() / len(e) ** 0.5:.4f}" for e in of_denoiser)]
         for name, of_denoiser in errors.items()

@@ -290,7 +290,7 @@ def test_compiled_returns_the_kind_it_is_given():
 
 def test_code_is_generated_once(monkeypatch):
     form = cf.compiled(3, "score", ridge=True)
-    monkeypatch.setattr(cf.sympy, "lambdify", None)
+    monkeypatch.setattr(sympy, "lambdify", None)
     assert cf.compiled(np.int64(3), target="score", ridge=True) is form
     assert repr(form) == "ClosedForm(degree=3, target='score', ridge=True)"
 
@@ -485,7 +485,7 @@ def test_digits_of_known_errors(monkeypatch):
         (-exact, 0),
         (exact, ALL_DIGITS),
     ):
-        monkeypatch.setattr(cf, "_solved", lambda *_, wrong=wrong: wrong)
+        monkeypatch.setattr("wavescore_lite.closed_form.digits._solved", lambda *_, wrong=wrong: wrong)
         assert_allclose(cf.correct_digits(clean, 3.0).solver, expected, rtol=0, atol=1e-4)
 
 

@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from wavescore_lite import benchmarks
 from wavescore_lite.cli import app
+from wavescore_lite.data import loading as datasets
 from wavescore_lite.data import mnist
-from wavescore_lite.data import registry as datasets
 from wavescore_lite.networks import load_network, training
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -97,7 +97,7 @@ def test_demo_takes_mnist_where_it_is_found(tmp_path, monkeypatch):
         (("--degree", "0"), "degree is 0; expected an integer from 1 to 6"),
         (("--degree", "two"), "Invalid value for '--degree'"),
         (("--images", "3"), "Invalid value for '--images'"),
-        (("--images", "60001"), "limit is 60001; expected None or 1 to 60000"),
+        (("--images", "60001"), "limit is 60001; expected an integer from 1 to 60000"),
         (("--dataset", "cifar"), "Invalid value for '--dataset'"),
         (("--dataset", "mnist"), "set WAVESCORE_DATA to a folder that holds MNIST"),
         (("--output", "missing/demo.png"), "output is missing/demo.png; expected a .png file in a folder"),
@@ -168,7 +168,7 @@ def test_bench_prints_the_table_and_writes_it(here):
         (("--output", "missing"), "output is missing; expected a folder that is there and can be written to"),
         (("--output", "file.txt"), "output is file.txt; expected a folder"),
         (("--images", "63"), "Invalid value for '--images'"),
-        (("--images", "60001"), "limit is 60001; expected None or 1 to 60000"),
+        (("--images", "60001"), "limit is 60001; expected an integer from 1 to 60000"),
         (("--dataset", "mnist"), "set WAVESCORE_DATA to a folder that holds MNIST"),
         (("--device", "gpu"), "Invalid value for '--device'"),
         pytest.param(
@@ -234,7 +234,7 @@ def test_train_goes_on_where_it_stopped(here, monkeypatch):
         (("unet", *TRAIN[2:]), "network is 'unet'; expected one of 'cnn', 'unet-small'"),
         ((*TRAIN[1:], "--size", "12"), "size is 12; expected a power of two >= 8"),
         ((*TRAIN[1:], "--images", "9"), "Invalid value for '--images'"),
-        ((*TRAIN[1:], "--images", "60001"), "limit is 60001; expected None or 1 to 60000"),
+        ((*TRAIN[1:], "--images", "60001"), "limit is 60001; expected an integer from 1 to 60000"),
         ((*TRAIN[1:], "--steps", "0"), "Invalid value for '--steps'"),
         ((*TRAIN[1:], "--learning-rate", "0"), "learning_rate is 0.0; expected a finite number > 0"),
         ((*TRAIN[1:], "--dataset", "mnist"), "set WAVESCORE_DATA to a folder that holds MNIST"),

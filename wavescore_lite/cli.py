@@ -18,7 +18,7 @@ from .bases.wavelets import WaveletBasis
 from .couplings import independent
 from .course import gradebook, grading
 from .course.sandbox import Limits
-from .data import registry as datasets
+from .data import loading as datasets
 from .denoisers import MeanImage, Wiener
 from .metrics import compare, error_table
 from .networks import training

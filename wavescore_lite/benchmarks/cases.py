@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from ..bases.wavelets import WaveletBasis
 from ..couplings import Coupling, band_tied, independent, local_coupled
-from ..data import registry as datasets
+from ..data import load_images
 from ..moments import IMAGES, Moments
 from ..scores import JointScore, WaveletScore
 from . import bare
@@ -73,7 +73,7 @@ class Setting:
 
     def load(self, size: int | None = None, count: int | None = None) -> torch.Tensor:
         """The first training images; size and count are by default the setting's."""
-        return datasets.load_images(self.dataset, size or self.size, "train", limit=count or self.images)
+        return load_images(self.dataset, size or self.size, "train", limit=count or self.images)
 
 
 def measure(setting: Setting) -> list[Row]:

@@ -11,7 +11,7 @@ import psutil
 
 from ..bases.wavelets import WaveletBasis
 from ..couplings import local_coupled
-from ..data.registry import load_images
+from ..data import load_images
 from ..scores import WaveletScore
 
 SAMPLED_EVERY = 0.002  # seconds

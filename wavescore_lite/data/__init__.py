@@ -1,5 +1,9 @@
-"""Images in [0, 1] and their classes."""
+"""Images in [0, 1] and their classes.
 
-from .registry import load_images, load_labels, resolve_dataset
+`registry` names the data sets and imports none of them. What is in the face, ``__init__.pyi`` lists; each name is
+imported when it is first asked for.
+"""
 
-__all__ = ["load_images", "load_labels", "resolve_dataset"]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,13 +1,14 @@
-"""The MNIST files: where they may lie, how they are read, how they are fetched.
+"""MNIST: where its files may lie, how they are read and fetched, how its images come to another size.
 
-They are looked for in one place: the folder given as `root`, else the one named by the environment variable
+The files are looked for in one place: the folder given as `root`, else the one named by the environment variable
 ``WAVESCORE_DATA``, else the cache folder (``wavescore`` in ``$XDG_CACHE_HOME`` or ``~/.cache``), into which alone
 they are downloaded; ``WAVESCORE_OFFLINE=1`` forbids that. In each the layout is torchvision's,
 ``MNIST/raw/train-images-idx3-ubyte`` and its three companions, gzipped or not.
 """
 
+from __future__ import annotations
+
 import contextlib
-import gzip
 import os
 import socket
 import sys
@@ -15,15 +16,18 @@ import tempfile
 import threading
 import urllib.request
 import warnings
-import zlib
 from collections.abc import Iterator
 from http.client import HTTPException
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
+import torch
+from torch.nn.functional import interpolate
 
 from ..support.storage import cache_folder
+from .idx import read_idx
+from .protocol import Dataset, DataUnavailable, Files, Place, Root
 
 COUNTS = {"train": 60_000, "test": 10_000}
 SIDE = 28
@@ -39,20 +43,11 @@ WAYS = (
 )
 PATIENCE = 5.0
 """Seconds that a server may stay silent."""
+BLOCK = 2048
+"""Images that are resized at a time."""
 
 
-class MnistUnavailable(FileNotFoundError):
-    """MNIST is not in the place that decides and cannot be fetched. (A damaged copy is another error.)"""
-
-
-class Place(NamedTuple):
-    """A folder in which ``MNIST/raw`` may lie, and what the folder is called."""
-
-    name: str
-    folder: Path
-
-
-def places(root: str | Path | None = None) -> list[Place]:
+def places(root: Root = None) -> list[Place]:
     """The places that are set, in the order in which they decide: only the first is looked at."""
     given = [
         ("root", root),
@@ -67,7 +62,7 @@ def ensure(place: Place) -> str:
 
     Raises
     ------
-    MnistUnavailable
+    DataUnavailable
         None of the four files is there and they cannot, or must not, be fetched.
     FileNotFoundError, ValueError
         Some of the files are missing, or one is damaged.
@@ -76,9 +71,17 @@ def ensure(place: Place) -> str:
         return f"found in {place.name}"
     if place.name != CACHE:
         files = f"{', '.join(FILES.values())} (or .gz)"
-        raise MnistUnavailable(f"{place.name} holds no MNIST: {_raw(place.folder)} has none of {files}; {WAYS}")
+        raise DataUnavailable(f"{place.name} holds no MNIST: {_raw(place.folder)} has none of {files}; {WAYS}")
     _download(place.folder)
     return f"downloaded into {place.name}"
+
+
+def state(place: Place) -> str:
+    """What is in a place: ``"found"``, ``"no MNIST"`` or, where a copy is damaged, a sentence that says how."""
+    try:
+        return "found" if is_complete(place.folder) else "no MNIST"
+    except (ValueError, OSError) as error:
+        return str(error)
 
 
 def is_complete(folder: Path) -> bool:
@@ -99,41 +102,29 @@ def read(folder: Path, split: str, kind: str) -> np.ndarray:
     return data
 
 
-def read_idx(path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Read an IDX file of unsigned bytes, or its gzipped twin ``path + ".gz"``; refuse all but the given shape.
+def resize(images: np.ndarray, size: int) -> torch.Tensor:
+    """Bytes [n, h, h] to floats in [0, 1], float32 [n, size, size]: bilinearly, with antialiasing.
 
-    Returns
-    -------
-    uint8 array of the given shape
-
-    Raises
-    ------
-    FileNotFoundError
-        Neither file is there.
-    ValueError
-        The file is cut short or too long, has another magic number or shape, or is no sound gzip.
+    Examples
+    --------
+    >>> resize(np.full((2, 28, 28), 255, dtype=np.uint8), 32).unique()
+    tensor([1.])
     """
-    plain = Path(path)
-    file = plain if plain.is_file() else plain.with_name(plain.name + ".gz")
-    if not file.is_file():
-        raise FileNotFoundError(f"{plain} is missing (and {file.name} too); expected unsigned bytes of shape {shape}")
-    try:
-        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise ValueError(f"{file} is truncated or no gzip file ({error}); expected shape {shape}") from None
-    start, magic = 4 + 4 * len(shape), 0x0800 + len(shape)
-    expected = start + int(np.prod(shape))
-    if len(data) < start:
-        raise ValueError(f"{file} is truncated: {len(data)} bytes, expected {expected}")
-    header = np.frombuffer(data[:start], dtype=">u4").tolist()
-    if header[0] != magic:
-        raise ValueError(f"{file} has magic number {header[0]:#010x}, expected {magic:#010x}")
-    if tuple(header[1:]) != tuple(shape):
-        raise ValueError(f"{file} declares shape {tuple(header[1:])}, expected {tuple(shape)}")
-    if len(data) != expected:
-        fault = "truncated" if len(data) < expected else "too long"
-        raise ValueError(f"{file} is {fault}: {len(data)} bytes, expected {expected}")
-    return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
+    resized = torch.empty(len(images), size, size)
+    for start in range(0, len(images), BLOCK):
+        pixels = torch.from_numpy(images[start : start + BLOCK].astype(np.float32) / 255)[:, None]
+        if pixels.shape[-1] != size:
+            pixels = interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
+        resized[start : start + BLOCK] = pixels[:, 0]
+    return resized.clamp_(0, 1)
+
+
+def _images(size: int, split: str, count: int, root: Root) -> torch.Tensor:
+    return resize(read(places(root)[0].folder, split, "images")[:count], size)
+
+
+def _labels(split: str, count: int, root: Root) -> torch.Tensor:
+    return torch.from_numpy(read(places(root)[0].folder, split, "labels")[:count].astype(np.int64))
 
 
 def _raw(folder: Path) -> Path:
@@ -143,7 +134,7 @@ def _raw(folder: Path) -> Path:
 def _download(folder: Path) -> None:
     """Fetch MNIST beside its final place and move it there in one step: no part of it is ever taken for data."""
     if os.environ.get("WAVESCORE_OFFLINE", "") not in ("", "0"):
-        raise MnistUnavailable(f"MNIST is not in {CACHE} and WAVESCORE_OFFLINE forbids fetching it; {WAYS}")
+        raise DataUnavailable(f"MNIST is not in {CACHE} and WAVESCORE_OFFLINE forbids fetching it; {WAYS}")
     fetcher = _import_fetcher()
     try:
         if not any(_answers(mirror + fetcher.resources[0][0]) for mirror in fetcher.mirrors):
@@ -155,17 +146,17 @@ def _download(folder: Path) -> None:
             is_complete(Path(scratch))
             _settle(_raw(Path(scratch)), _raw(folder))
     except (OSError, RuntimeError, ValueError, HTTPException) as error:
-        raise MnistUnavailable(f"MNIST could not be fetched ({_line(error)}); {WAYS}") from None
+        raise DataUnavailable(f"MNIST could not be fetched ({_line(error)}); {WAYS}") from None
 
 
-def _import_fetcher() -> type:
+def _import_fetcher() -> Any:
     """``torchvision.datasets.MNIST``, which verifies checksums; a build made for another torch fails in many ways."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from torchvision.datasets import MNIST
     except Exception as error:
-        raise MnistUnavailable(
+        raise DataUnavailable(
             f"MNIST cannot be fetched, because torchvision does not import ({_line(error)}); {WAYS}"
         ) from None
     return MNIST
@@ -209,3 +200,13 @@ def _settle(source: Path, target: Path) -> None:
 
 def _line(error: Exception) -> str:
     return " ".join(str(error).split())
+
+
+DATASET = Dataset(
+    name="mnist",
+    counts=COUNTS,
+    sizing=f"bilinear, antialiased, from {SIDE} x {SIDE}",
+    images=_images,
+    labels=_labels,
+    files=Files(places, ensure, state),
+)

@@ -6,11 +6,19 @@ bent, stretched, sheared and turned, framed as MNIST frames its digits, and only
 for. Lengths are in units of the frame's side; where a constant is a pair, it is the typical value and its spread.
 """
 
+from __future__ import annotations
+
 import numpy as np
+import torch
 from scipy.special import ndtr, ndtri
 
+from .protocol import Dataset, Root
+from .shards import drawn
 from .skeletons import POINTS, styles
 
+COUNTS = {"train": 60_000, "test": 10_000}
+FIRST = {"train": 0, "test": COUNTS["train"]}
+"""Number of the first item of a split."""
 VERSION = 1
 """Counts up whenever any item comes out differently; cached drawings carry it in their name."""
 
@@ -28,9 +36,10 @@ SOFTNESS = (0.9 * PIXEL, 0.2)
 BENDS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2))
 TAIL = 2.2
 """Normal variates are cut off at this many standard deviations, so that every item stays legible."""
+BLOCK = 64
+"""Items that are drawn at a time."""
 
 _SLOTS = 64
-_CHUNK = 64
 _SPREADS = 10
 
 
@@ -70,9 +79,9 @@ def draw(items: np.ndarray, size: int, seed: int = 0) -> np.ndarray:
     """
     items = np.asarray(items)
     images = np.empty((len(items), size, size), dtype=np.uint8)
-    for start in range(0, len(items), _CHUNK):
-        uniform = _uniforms(items[start : start + _CHUNK], seed)
-        images[start : start + _CHUNK] = _ink(*_drawings(uniform), size)
+    for start in range(0, len(items), BLOCK):
+        uniform = _uniforms(items[start : start + BLOCK], seed)
+        images[start : start + BLOCK] = _ink(*_drawings(uniform), size)
     return images
 
 
@@ -178,3 +187,18 @@ def _mix(z: np.ndarray) -> np.ndarray:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
+
+
+def _images(size: int, split: str, count: int, root: Root) -> torch.Tensor:
+    def draw_places(places: np.ndarray) -> np.ndarray:
+        return draw(FIRST[split] + places, size)
+
+    pixels = drawn(draw_places, f"strokes/v{VERSION}-{size}-{split}", count, COUNTS[split])
+    return torch.from_numpy(pixels).float().div_(255)
+
+
+def _labels(split: str, count: int, root: Root) -> torch.Tensor:
+    return torch.from_numpy(labels(FIRST[split] + np.arange(count)))
+
+
+DATASET = Dataset(name="strokes", counts=COUNTS, sizing="drawn at this size", images=_images, labels=_labels)

@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import torch
 
-from ..support.checks import check_choice, check_size
+from ..data import registry
+from ..support.checks import check_choice, check_integer, check_size
 from .backbones import DESIGNS
 from .networks import SIGMA_RANGE
 
@@ -31,7 +32,7 @@ class Recipe:
     network : str
         A design, see `Network`.
     dataset : str
-        "mnist" or "strokes".
+        Its name in `data.registry`.
     size : int
         Pixels along a side.
     images : int, optional
@@ -66,12 +67,10 @@ class Recipe:
 
     def __post_init__(self) -> None:
         check_choice("network", self.network, tuple(DESIGNS))
-        check_choice("dataset", self.dataset, ("mnist", "strokes"))
+        check_choice("dataset", self.dataset, registry.NAMES)
         check_size(self.size)
         for name, least in (("steps", 1), ("batch", 1), ("seed", 0), ("log_every", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is {value!r}; expected an integer >= {least}")
+            check_integer(name, getattr(self, name), least)
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate is {self.learning_rate!r}; expected a finite number > 0")
 

@@ -14,6 +14,7 @@ import torch
 from tqdm import tqdm
 
 from ..bases.wavelets import WaveletBasis
+from ..data.registry import dataset
 from ..metrics import error_saved, image_quality
 from ..networks.backbones import DESIGNS
 from ..networks.files import training_log
@@ -22,7 +23,6 @@ from ..scores import JointScore, WaveletScore
 from ..support.storage import read, read_rows, write, write_rows
 from .trials import HELD_OUT, OWN, Trial, rivals, trial_of
 
-RESIZE = {"mnist": "bilinear, antialiased, from 28 x 28", "strokes": "drawn at this size"}
 DIGITS = {"psnr": 3, "ssim": 5}
 
 Errors = dict[tuple[str, float], torch.Tensor]
@@ -74,7 +74,7 @@ def measure(
         log = training_log(trial.family, trial.size, trial.dataset)
         seconds = log[-1]["seconds"] if log else ""
     constant = {
-        "resize": RESIZE[trial.dataset],
+        "resize": dataset(trial.dataset).sizing,
         "parameters": getattr(model, "num_parameters", ""),
         "seconds": seconds,
         "version": version("wavescore-lite"),

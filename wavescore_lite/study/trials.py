@@ -10,7 +10,7 @@ import torch
 
 from ..bases.wavelets import WaveletBasis
 from ..couplings import Coupling, band_tied, independent, local_coupled
-from ..data.registry import load_images
+from ..data import load_images
 from ..denoisers import Denoiser, MeanImage, PosteriorMean, Wiener
 from ..networks.backbones import DESIGNS
 from ..networks.files import load_network, trained

@@ -1,0 +1,46 @@
+"""IDX files, the format of MNIST: a header that declares the shape, then unsigned bytes; gzipped or not."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+
+def read_idx(path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
+    """Read an IDX file of unsigned bytes, or its gzipped twin ``path + ".gz"``; refuse all but the given shape.
+
+    Returns
+    -------
+    uint8 array of the given shape
+
+    Raises
+    ------
+    FileNotFoundError
+        Neither file is there.
+    ValueError
+        The file is cut short or too long, has another magic number or shape, or is no sound gzip.
+    """
+    plain = Path(path)
+    file = plain if plain.is_file() else plain.with_name(plain.name + ".gz")
+    if not file.is_file():
+        raise FileNotFoundError(f"{plain} is missing (and {file.name} too); expected unsigned bytes of shape {shape}")
+    try:
+        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise ValueError(f"{file} is truncated or no gzip file ({error}); expected shape {shape}") from None
+    start, magic = 4 + 4 * len(shape), 0x0800 + len(shape)
+    expected = start + int(np.prod(shape))
+    if len(data) < start:
+        raise ValueError(f"{file} is truncated: {len(data)} bytes, expected {expected}")
+    header = np.frombuffer(data[:start], dtype=">u4").tolist()
+    if header[0] != magic:
+        raise ValueError(f"{file} has magic number {header[0]:#010x}, expected {magic:#010x}")
+    if tuple(header[1:]) != tuple(shape):
+        raise ValueError(f"{file} declares shape {tuple(header[1:])}, expected {tuple(shape)}")
+    if len(data) != expected:
+        fault = "truncated" if len(data) < expected else "too long"
+        raise ValueError(f"{file} is {fault}: {len(data)} bytes, expected {expected}")
+    return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)

@@ -508,6 +508,20 @@ def graded(tmp_path, first="a = 1", second="b = 1", limits=None, change=lambda n
     return grade(tmp_path / "eve.ipynb", {"small": small_master()}, limits)
 
 
+def running(mark):
+    """Command lines of this machine's processes that have `mark` among their arguments."""
+    lines = [process.info["cmdline"] or [] for process in psutil.process_iter(["cmdline"])]
+    return [line for line in lines if mark in line]
+
+
+def assert_none_is_left(mark):
+    """Within a minute, for what is killed ends when the system has taken back its memory."""
+    deadline = time.monotonic() + 60
+    while left := running(mark):
+        assert time.monotonic() < deadline, left
+        time.sleep(0.1)
+
+
 def test_the_small_master_itself(tmp_path):
     result = graded(tmp_path)
     assert result.points == {"p1-a-test": 2, "p2-b-test": 2}
@@ -528,7 +542,7 @@ def test_a_loop_that_cannot_be_interrupted_is_stopped(tmp_path):
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     started = time.monotonic()
     result = graded(tmp_path, second=stubborn, limits=Limits(seconds=15, cell_seconds=4))
-    assert time.monotonic() - started < 25
+    assert time.monotonic() - started < 60
     assert result.points == {"p1-a-test": 2, "p2-b-test": 0}
     assert "stopped after 15 s" in result.remarks
     assert result.messages["p2-b-test"] in ("it was not reached", "it took too long")
@@ -542,16 +556,18 @@ def test_memory_is_limited(tmp_path):
 
 
 def test_processes_count_together(tmp_path):
+    mark = str(tmp_path)
     hungry = (
-        "import subprocess, sys\n"
+        "import subprocess, sys, time\n"
+        "hold = 'import time; x = bytes([1]) * 3 * 10**8; time.sleep(300)'\n"
         "for _ in range(4):\n"
-        "    subprocess.Popen([sys.executable, '-c', 'import time; x = bytes([1]) * 3 * 10**8; time.sleep(60)'])\n"
-        "import time; time.sleep(30)"
+        f"    subprocess.Popen([sys.executable, '-c', hold, {mark!r}])\n"
+        "time.sleep(100)"
     )
     result = graded(tmp_path, second=hungry, limits=Limits(memory=0.9))
     assert result.points == {"p1-a-test": 2, "p2-b-test": 0}
     assert result.remarks == ["stopped at 0.9 GiB of memory"]
-    assert not [p for p in psutil.process_iter(["cmdline"]) if "3 * 10**8" in " ".join(p.info["cmdline"] or [])]
+    assert_none_is_left(mark)
 
 
 def test_a_kernel_that_ends_itself_earns_nothing_more(tmp_path):
@@ -613,18 +629,19 @@ def test_folders_without_end_do_not_stop_the_grader(tmp_path, monkeypatch):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="orphans are kept on Linux alone")
 def test_orphans_are_ended(tmp_path):
+    mark = str(tmp_path)
     orphan = (
-        "import os, time\n"
+        "import os, sys, time\n"
         "if os.fork() == 0:\n"
         "    os.setsid()\n"
         "    if os.fork() == 0:\n"
-        "        os.execlp('sleep', 'sleep', '54321.5')\n"
+        f"        os.execlp(sys.executable, sys.executable, '-c', 'import time; time.sleep(300)', {mark!r})\n"
         "    os._exit(0)\n"
-        "time.sleep(1)\nb = 1"
+        "time.sleep(2)\nb = 1"
     )
     result = graded(tmp_path, second=orphan)
     assert result.total == 4
-    assert not [p for p in psutil.process_iter(["cmdline"]) if "54321.5" in (p.info["cmdline"] or [])]
+    assert_none_is_left(mark)
 
 
 @pytest.mark.parametrize("strange", [[], None, {"grade_id": ["p1-a"]}, {"grade_id": None}])
@@ -695,10 +712,11 @@ def test_added_cells_stay_where_they_were(tmp_path):
     assert result.total == 4
 
 
-def test_the_environment_is_not_passed_on(tmp_path, monkeypatch):
+def test_of_the_environment_the_package_alone_is_passed_on(tmp_path, monkeypatch):
     monkeypatch.setenv("MY_PASSWORD", "secret")
-    result = graded(tmp_path, "import os\na = 1 if 'MY_PASSWORD' not in os.environ else 0")
-    assert result.total == 4
+    monkeypatch.setenv("PYTHONPATH", "elsewhere")
+    found = f"import os\na = 1 if 'MY_PASSWORD' not in os.environ else 0\nb = os.environ['PYTHONPATH'] == {str(ROOT)!r}"
+    assert graded(tmp_path, found, "").total == 4
 
 
 def test_a_submission_can_be_run_within_a_command_of_ones_own(tmp_path):

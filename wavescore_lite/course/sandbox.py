@@ -148,7 +148,7 @@ def _watch(command: Sequence[str], folder: str, limits: Limits) -> str:
     """Run a command; stop it and all that it started when it is over, or over a limit, and say which."""
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"HOME": folder, "MPLCONFIGDIR": f"{folder}/matplotlib", "WAVESCORE_OFFLINE": "1"}
-    environment["PYTHONPATH"] = str(Path(__file__).parents[1])
+    environment["PYTHONPATH"] = str(Path(__file__).parents[2])
     nowhere = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
     started, seen, ending = time.monotonic(), {}, ""
     process = subprocess.Popen(command, cwd=folder, env=environment, **nowhere)

@@ -192,7 +192,7 @@ def test_batches_bound_the_memory_and_do_not_matter(monkeypatch):
     whole = network.denoise(noisy, 1.0)
     sizes = []
     network.register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
-    monkeypatch.setattr(networks, "PIXELS", 3 * 64)
+    monkeypatch.setitem(networks.BATCH_PIXELS, "cpu", 3 * 64)
     assert_allclose(network.denoise(noisy, 1.0), whole, atol=1e-5)
     assert sizes == [3, 3, 1]
 

@@ -8,7 +8,6 @@ transposed ones up, and skip connections that are added, as in DRUNet (Zhang et 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -97,17 +96,29 @@ class ResidualBlock(nn.Module):
         return self.attention(x + self.conv_out(silu(hidden)))
 
 
+class Stage(nn.ModuleList):
+    """The residual blocks of one resolution, one after another."""
+
+    def forward(self, hidden: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
+        """Map [n, c, h, w] and the embedded noise level [n, EMBEDDED] to the shape of the former."""
+        for block in self:
+            hidden = block(hidden, noise)
+        return hidden
+
+
 class Backbone(nn.Module):
     """What is trained: images [n, 1, s, s] and c_noise [n] to images, zero at the start."""
+
+    frequencies: torch.Tensor
 
     def __init__(self, design: Design, size: int) -> None:
         super().__init__()
         widths = design.resolutions(size)
         finer, steps = range(len(widths) - 1), list(pairwise(widths))
 
-        def stage(level: int) -> nn.ModuleList:
+        def stage(level: int) -> Stage:
             attention = level >= len(widths) - design.attention
-            return nn.ModuleList(ResidualBlock(widths[level], attention) for _ in range(design.blocks))
+            return Stage(ResidualBlock(widths[level], attention) for _ in range(design.blocks))
 
         self.register_buffer("frequencies", torch.logspace(-2, 2, FREQUENCIES, 2) * 2 * math.pi, persistent=False)
         self.embed = nn.Sequential(
@@ -128,21 +139,15 @@ class Backbone(nn.Module):
         noise = self.embed(torch.cat([angles.cos(), angles.sin()], dim=1))
         hidden, kept = self.first(images), []
         for stage, down in zip(self.down_stages, self.down, strict=True):
-            kept.append(_through(stage, hidden, noise))
+            kept.append(stage(hidden, noise))
             hidden = down(kept[-1])
-        hidden = _through(self.coarsest, hidden, noise)
+        hidden = self.coarsest(hidden, noise)
         for up, stage in zip(self.up, self.up_stages, strict=True):
-            hidden = _through(stage, up(hidden) + kept.pop(), noise)
+            hidden = stage(up(hidden) + kept.pop(), noise)
         return self.last(silu(self.norm(hidden)))
 
 
-def _through(stage: Iterable[ResidualBlock], hidden: torch.Tensor, noise: torch.Tensor) -> torch.Tensor:
-    for block in stage:
-        hidden = block(hidden, noise)
-    return hidden
-
-
 def _zero(layer: nn.Conv2d) -> nn.Conv2d:
-    nn.init.zeros_(layer.weight)
-    nn.init.zeros_(layer.bias)
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
     return layer

@@ -11,7 +11,7 @@ from ..support.checks import check_choice, check_images, check_sigma, check_size
 from .backbones import DESIGNS, Backbone
 
 SIGMA_RANGE = (0.1, 5.0)  # noise levels that networks are trained on, and asked about
-PIXELS, GPU_PIXELS = 2**15, 2**18  # denoised at a time: what stays in a cache, and what keeps a GPU busy
+BATCH_PIXELS = {"cpu": 2**15, "cuda": 2**18}  # denoised at a time: what stays in a cache, or keeps a GPU busy
 
 
 def preconditioning(sigma: torch.Tensor, sigma_data: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -67,6 +67,9 @@ class Network(nn.Module):
     tensor(1.2500)
     """
 
+    mean: torch.Tensor
+    sigma_data: torch.Tensor
+
     def __init__(self, name: str, size: int = 32, mean: float = 0.0, sigma_data: float = 1.0) -> None:
         super().__init__()
         check_choice("network", name, tuple(DESIGNS))
@@ -117,8 +120,7 @@ class Network(nn.Module):
         noisy, sigma = check_images(noisy, self.size), check_sigma(sigma)
         if not SIGMA_RANGE[0] * (1 - 1e-6) <= sigma <= SIGMA_RANGE[1] * (1 + 1e-6):
             raise ValueError(f"sigma is {sigma:g}; expected one in {list(SIGMA_RANGE)}, where networks are trained")
-        pixels = PIXELS if noisy.device.type == "cpu" else GPU_PIXELS
-        estimate, batch = torch.empty_like(noisy), max(1, pixels // self.size**2)
+        estimate, batch = torch.empty_like(noisy), max(1, BATCH_PIXELS[noisy.device.type] // self.size**2)
         for images, out in zip(noisy.split(batch), estimate.split(batch), strict=True):
             out.copy_(self(images.to(self.mean), self.mean.new_full((len(images),), sigma)))
         return estimate

@@ -24,7 +24,7 @@ from tqdm import tqdm
 
 from ..metrics import denoising_mse
 from ..support.checks import check_device, check_images
-from ..support.storage import fingerprint, read, read_rows, write, write_rows
+from ..support.storage import image_checksum, read, read_rows, write, write_rows
 from .files import log_file, save_network
 from .networks import Network, preconditioning
 from .recipes import Recipe, averaging, batch, learning_rate, split
@@ -33,7 +33,7 @@ CHECKPOINT = "checkpoint.npz"
 LOGGED_SIGMAS = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
 LARGEST_GRADIENT = 1.0
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of the gradient, as AdamW names them
-CHUNK = 8192
+BATCH = 8192  # images whose pixels are summed at a time
 
 
 def denoising_loss(network: Network, clean: torch.Tensor, sigma: torch.Tensor, noisy: torch.Tensor) -> torch.Tensor:
@@ -63,7 +63,7 @@ class Run:
             self.network = Network(recipe.network, recipe.size, *_mean_and_spread(images)).to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), foreach=True)
-        self._identity = asdict(recipe) | {"checksum of the images": f"{fingerprint(images):016x}"}
+        self._identity = asdict(recipe) | {"checksum of the images": f"{image_checksum(images):016x}"}
 
     def advance(self) -> torch.Tensor:
         """Take one step and return its loss, a tensor of no dimension."""
@@ -99,7 +99,7 @@ class Run:
         if differing:
             raise ValueError(f"{path} is of a run with {'; '.join(differing)}; expected the same, or another folder")
         self.step = header["step"]
-        parts = {part: {} for part in ("weights", "average", *MOMENTS)}
+        parts: dict[str, dict[str, torch.Tensor]] = {part: {} for part in ("weights", "average", *MOMENTS)}
         for key, values in arrays.items():
             part, _, name = key.partition(".")
             parts[part][name] = torch.from_numpy(values)
@@ -151,7 +151,7 @@ def train(recipe: Recipe, images: torch.Tensor, folder: str | Path, device: str 
     with tqdm(desc=recipe.network, total=recipe.steps, initial=run.step, disable=None) as bar:
         while run.step < recipe.steps:
             measured = _advance(run, held_out, bar)
-            log.append({"step": run.step, "seconds": f"{time.perf_counter() - started:.1f}", **measured})
+            log.append({"step": str(run.step), "seconds": f"{time.perf_counter() - started:.1f}", **measured})
             write_rows(log_path, log)
             run.save(checkpoint)
     command = recipe.command if device == "cpu" else f"{recipe.command} --device {device}"
@@ -160,7 +160,8 @@ def train(recipe: Recipe, images: torch.Tensor, folder: str | Path, device: str 
 
 def _advance(run: Run, held_out: torch.Tensor, bar: tqdm) -> dict[str, str]:
     """Take the steps up to the next line of the log, and say what it holds."""
-    recipe, losses = run.recipe, []
+    recipe = run.recipe
+    losses: list[torch.Tensor] = []
     while not losses or (run.step % recipe.log_every and run.step < recipe.steps):
         losses.append(run.advance())
         bar.update()
@@ -175,6 +176,6 @@ def _advance(run: Run, held_out: torch.Tensor, bar: tqdm) -> dict[str, str]:
 
 def _mean_and_spread(images: torch.Tensor) -> tuple[float, float]:
     """Mean and standard deviation of all pixels, from float64 sums."""
-    mean = sum(part.double().sum().item() for part in images.split(CHUNK)) / images.numel()
-    square = sum((part.double() - mean).square().sum().item() for part in images.split(CHUNK)) / images.numel()
+    mean = sum(part.double().sum().item() for part in images.split(BATCH)) / images.numel()
+    square = sum((part.double() - mean).square().sum().item() for part in images.split(BATCH)) / images.numel()
     return mean, math.sqrt(square)

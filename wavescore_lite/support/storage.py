@@ -8,15 +8,15 @@ import json
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 
-FORMAT = 2
+FORMAT = 3
 ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio: multiplying by it permutes 64-bit numbers
 
 
@@ -49,7 +49,7 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
-def write(path: str | Path, header: dict, arrays: dict[str, np.ndarray]) -> None:
+def write(path: str | Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
     """Write header and arrays to `path`, all of them or nothing.
 
     Parameters
@@ -58,11 +58,12 @@ def write(path: str | Path, header: dict, arrays: dict[str, np.ndarray]) -> None
     header : dict of JSON values
     arrays : dict of arrays
     """
+    members: dict[str, Any] = {"header": np.array(json.dumps({"format": FORMAT, **header})), **arrays}
     with whole_file(path) as file:
-        np.savez(file, header=np.array(json.dumps({"format": FORMAT, **header})), **arrays)
+        np.savez(file, **members)
 
 
-def read(path: str | Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
+def read(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read header and arrays of a file that `write` made, with header["kind"] == kind.
 
     Raises
@@ -82,14 +83,17 @@ def read(path: str | Path, kind: str) -> tuple[dict, dict[str, np.ndarray]]:
         raise ValueError(
             f"{path} is cut short, damaged or no wavescore file; expected one written by save()"
         ) from error
-    if header.get("format") != FORMAT or header.get("kind") != kind:
+    if header.get("format") != FORMAT:
         raise ValueError(
-            f"{path} has format {header.get('format')} and kind {header.get('kind')!r}; expected {FORMAT} and {kind!r}"
+            f"{path} is of format {header.get('format')}, and this version reads {FORMAT}: make it again, by the same "
+            "fit or run, or read it with the version that wrote it"
         )
+    if header.get("kind") != kind:
+        raise ValueError(f"{path} is of kind {header.get('kind')!r}; expected {kind!r}")
     return header, arrays
 
 
-def write_rows(path: str | Path, rows: Sequence[dict[str, object]]) -> None:
+def write_rows(path: str | Path, rows: Sequence[Mapping[str, object]]) -> None:
     """Write a table as CSV, all of it or nothing.
 
     Parameters
@@ -123,7 +127,7 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
-def fingerprint(images: torch.Tensor) -> int:
+def image_checksum(images: torch.Tensor) -> int:
     """Sum modulo 2^64 of a 64-bit checksum of each image, in float32: the same in any order and any split.
 
     It tells sets of images apart that differ by accident; it does not withstand intent.
@@ -139,7 +143,7 @@ def fingerprint(images: torch.Tensor) -> int:
     Examples
     --------
     >>> images = torch.rand(10, 8, 8)
-    >>> fingerprint(images) == (fingerprint(images[:3]) + fingerprint(images[3:])) % 2**64
+    >>> image_checksum(images) == (image_checksum(images[:3]) + image_checksum(images[3:])) % 2**64
     True
     """
     words = images.cpu().float().contiguous().flatten(1).numpy().view(np.uint64)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.rcsetup import cycler
 
 from .bases.wavelets import WaveletBasis
 from .support.checks import check_images
@@ -31,7 +33,7 @@ def use_style() -> None:
             "savefig.facecolor": "white",
             "figure.dpi": 110,
             "figure.constrained_layout.use": True,
-            "axes.prop_cycle": plt.cycler(color=PALETTE),
+            "axes.prop_cycle": cycler(color=PALETTE),
             "axes.spines.top": False,
             "axes.spines.right": False,
             "axes.grid": True,
@@ -124,18 +126,18 @@ def tree_image(basis: WaveletBasis, values: torch.Tensor) -> np.ndarray:
     >>> tree_image(basis, torch.arange(64.0))[:4, :4].max()
     np.float64(15.0)
     """
-    values = np.asarray(values, dtype=float)
-    if values.shape != (basis.dim,):
-        raise ValueError(f"values have shape {list(values.shape)}; expected [{basis.dim}]")
+    numbers = np.asarray(values, dtype=float)
+    if numbers.shape != (basis.dim,):
+        raise ValueError(f"values have shape {list(numbers.shape)}; expected [{basis.dim}]")
     picture = np.empty((basis.size, basis.size))
     for band in basis.subbands:
         top, left = band.side * (band.orientation in "hd"), band.side * (band.orientation in "vd")
-        block = values[band.slice].reshape(band.side, band.side)
+        block = numbers[band.slice].reshape(band.side, band.side)
         picture[top : top + band.side, left : left + band.side] = block
     return picture
 
 
-def draw_tree(axis: Axes, basis: WaveletBasis, values: torch.Tensor, label: str, **imshow: object) -> None:
+def draw_tree(axis: Axes, basis: WaveletBasis, values: torch.Tensor, label: str, **imshow: Any) -> None:
     """Draw `tree_image` with lines between the subbands and a labelled colour bar.
 
     Parameters

@@ -87,24 +87,30 @@ def _in_page(soup: BeautifulSoup) -> Iterator[str]:
         for address in _addresses(tag):
             if REMOTE_ADDRESS.match(address):
                 yield address.strip()
-        yield from in_style(tag.get("style", ""))
+        yield from in_style(_text(tag, "style"))
         if tag.name == "style":
             yield from in_style(tag.get_text())
         elif tag.name == "script" and not tag.get("src"):
             yield from in_script(tag.get_text())
-        elif tag.name == "meta" and tag.get("http-equiv", "").lower() == "refresh":
-            yield from re.findall(rf"url=\s*({REMOTE}\S*)", tag.get("content", ""), re.IGNORECASE)
+        elif tag.name == "meta" and _text(tag, "http-equiv").lower() == "refresh":
+            yield from re.findall(rf"url=\s*({REMOTE}\S*)", _text(tag, "content"), re.IGNORECASE)
 
 
 def _addresses(tag: Tag) -> Iterator[str]:
-    if tag.name == "link" and set(tag.get("rel", [])) <= LINKS_NOT_FETCHED:
+    if tag.name == "link" and set(tag.get_attribute_list("rel")) <= LINKS_NOT_FETCHED:
         return
     for attribute in FETCHED_ATTRIBUTES.get(tag.name, ()):
-        value = tag.get(attribute, "")
+        value = _text(tag, attribute)
         if attribute.endswith("srcset"):
             yield from (candidate.split()[0] for candidate in value.split(",") if candidate.strip())
         elif value:
             yield value
+
+
+def _text(tag: Tag, attribute: str) -> str:
+    """What an attribute says, nothing if it is not there."""
+    value = tag.get(attribute)
+    return value if isinstance(value, str) else ""
 
 
 def leading_nowhere(site: Path) -> list[str]:
@@ -146,4 +152,4 @@ def _soup(path: Path) -> BeautifulSoup:
 @cache
 def _anchors(path: Path) -> frozenset[str]:
     named = _soup(path).find_all(lambda tag: tag.get("id") or tag.get("name"))
-    return frozenset(tag.get(attribute) for tag in named for attribute in ("id", "name"))
+    return frozenset(_text(tag, attribute) for tag in named for attribute in ("id", "name"))

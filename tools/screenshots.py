@@ -9,12 +9,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from tools.notebooks import ROOT, pages
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
+
+Theme = Literal["light", "dark"]
 
 BROWSERS = (
     "chromium",
@@ -30,7 +32,7 @@ ARGUMENTS = (
     "--disable-dev-shm-usage",
 )
 WIDTHS = {"desktop": 1280, "phone": 390}
-THEMES = ("light", "dark")
+THEMES: tuple[Theme, ...] = ("light", "dark")
 HEIGHT = 900
 TYPESET = """async () => {
     if (window.MathJax?.startup) await MathJax.startup.promise;
@@ -57,7 +59,7 @@ def launch(executable: str) -> Iterator[Browser]:
 
 
 @contextmanager
-def offline_page(browser: Browser, width: int, theme: str) -> Iterator[Page]:
+def offline_page(browser: Browser, width: int, theme: Theme) -> Iterator[Page]:
     """A page of that width and colour scheme, which can reach files and nothing else."""
     context = browser.new_context(
         viewport={"width": width, "height": HEIGHT},

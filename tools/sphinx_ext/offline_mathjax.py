@@ -33,7 +33,7 @@ SHA256 = "63da3c5460903dfb085af4770ce8a824c8a568ac6cc553d3a87e1dcf7911f3d7"
 def mathjax_folder() -> Path:
     """Where the package lies; it is looked up by its metadata, for its name cannot be imported."""
     try:
-        return Path(distribution(PACKAGE).locate_file(INSIDE_PACKAGE))
+        return Path(str(distribution(PACKAGE).locate_file(INSIDE_PACKAGE)))
     except PackageNotFoundError:
         raise ExtensionError(
             f"The package {PACKAGE} is missing, and without it no equation is typeset offline. "

@@ -35,7 +35,11 @@ EDITS = {
 def submissions(master: NotebookNode) -> dict[str, NotebookNode]:
     """What five students make of problem set 1."""
     empty = released(master)
-    answers = {grade_id(cell): MARKER.sub("", cell.source) for cell in master.cells if settings(cell)["solution"]}
+    answers = {
+        name: MARKER.sub("", cell.source)
+        for cell in master.cells
+        if (name := grade_id(cell)) and settings(cell)["solution"]
+    }
     slips = {name: answers[name].replace(*slip) for name, slip in SLIPS.items()}
     some = {name: answers[name] for name in ("p1-highpass", "p2-step", "p1-proof-answer")}
     hostile = _with(empty, {"p1-highpass": answers["p1-highpass"]} | EDITS)
@@ -53,7 +57,9 @@ def _with(notebook: NotebookNode, sources: dict[str, str]) -> NotebookNode:
     """A copy with other sources in some cells."""
     notebook = copy.deepcopy(notebook)
     for cell in notebook.cells:
-        cell.source = sources.get(grade_id(cell), cell.source)
+        name = grade_id(cell)
+        if name in sources:
+            cell.source = sources[name]
     return notebook
 
 

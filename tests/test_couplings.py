@@ -198,7 +198,7 @@ def training_risk(coupling, images, sigma=1.0):
     clean, explained = basis.analyze(images), torch.empty(64, dtype=torch.float64)
     equations = model.moments.equations(sigma)
     for group, a, system in zip(model.groups, model.coefficients(sigma), equations, strict=True):
-        explained[torch.from_numpy(group.targets)] = (a * system.image).sum(dim=1)
+        explained[torch.from_numpy(group.targets)] = (a * system.denoise).sum(dim=1)
     return clean.square().mean(dim=0) - explained
 
 

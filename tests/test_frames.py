@@ -31,7 +31,7 @@ def back_by_pywt(coefficients, frame):
     """`pywt.waverec2`, trimmed to the image."""
     bands = [coefficients[:, b.slice].reshape(len(coefficients), b.side, b.side) for b in frame.subbands]
     nested = [bands[0]] + [tuple(bands[k : k + 3]) for k in range(1, len(bands), 3)]
-    return pywt.waverec2(nested, frame.wavelet, mode=frame.mode, axes=(-2, -1))[:, : frame.size, : frame.size]
+    return pywt.waverec2(nested, frame.wavelet, mode=frame.mode, axes=(-2, -1))[:, : frame.shape[0], : frame.shape[1]]
 
 
 def by_svd(matrix):
@@ -206,14 +206,14 @@ def test_is_not_orthonormal_and_has_a_name():
     [
         ({"mode": "wrap"}, r"mode is 'wrap'; expected one of \('zero', .*'antireflect'\)"),
         ({"mode": "periodization"}, r"mode is 'periodization'; expected .* \('periodization' is WaveletBasis\)"),
-        ({"size": 24}, "size is 24; expected a power of two"),
+        ({"shape": 27}, r"shape is \(27, 27\); expected a height and a width that 2\^level divides"),
         ({"wavelet": "bior2.2"}, "wavelet is 'bior2.2'; expected an orthogonal filter"),
         ({"level": 5}, "level is 5; expected 1 to 4"),
     ],
 )
 def test_refuses_a_frame_that_is_none(arguments, message):
     with pytest.raises(ValueError, match=message):
-        WaveletFrame(**({"size": 32} | arguments))
+        WaveletFrame(**({"shape": 32} | arguments))
 
 
 def test_refuses_other_images_and_coefficients():

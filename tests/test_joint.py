@@ -10,7 +10,7 @@ import torch
 from numpy.testing import assert_allclose
 
 import wavescore_lite as ws
-from wavescore_lite import joint, scores
+from wavescore_lite import joint, joint_score
 from wavescore_lite.joint import ImageFeatures, JointMoments, solve_in_place
 from wavescore_lite.noise import FITTING, standard_normal
 from wavescore_lite.polynomials import PolynomialFamily
@@ -143,7 +143,7 @@ def test_each_target_sees_its_per_wavelet_system(coupling, polynomials, noise, i
             padded = [np.pad(f, (0, together.features.factors.shape[1] - len(f)), constant_values=64) for f in factors]
             rows = together.features.positions(np.array(padded, dtype=int))
             assert_allclose(whole.gram[rows][:, rows], part.gram[t], rtol=1e-10, atol=1e-11)
-            assert_allclose(whole.image[rows, i], part.image[t], rtol=1e-10, atol=1e-11)
+            assert_allclose(whole.denoise[rows, i], part.denoise[t], rtol=1e-10, atol=1e-11)
             assert_allclose(whole.score[rows, i], part.score[t], rtol=1e-10, atol=1e-11)
             assert_allclose(whole.spread[group.neighbours[t]], part.spread[t], rtol=1e-12)
 
@@ -338,13 +338,15 @@ def test_refuses_what_does_not_fit_into_memory(monkeypatch, images):
         (4e9, r"band_tied\(degree=3\) \(P = 6,433\) would fit"),
         (1e6, "expected a smaller image, or WaveletScore"),
     ):
-        monkeypatch.setattr(scores.psutil, "virtual_memory", lambda free=free: SimpleNamespace(available=int(free)))
+        monkeypatch.setattr(
+            joint_score.psutil, "virtual_memory", lambda free=free: SimpleNamespace(available=int(free))
+        )
         with pytest.raises(MemoryError, match=rf"P = 15,361 features.* GiB, and .* GiB are free: {hint}"):
             model.fit(torch.zeros(1, 32, 32))
         assert model.moments is None
     square = 8 * len(model.features) ** 2
     assert model.memory(ws.SampledNoise([1, 2, 3, 4])) - model.memory() > 3 * square
-    assert ws.JointScore(model.basis, model.coupling, ridge="auto").memory() - model.memory() == 2 * square
+    assert ws.JointScore(model.basis, model.coupling, ridge="auto").memory() - model.memory() == 3 * square
 
 
 def test_refusals(images):

@@ -160,7 +160,7 @@ def test_error_saved_is_paired(images):
 @pytest.mark.parametrize(("sigma", "dtype", "tolerance"), [(0.05, torch.float64, 1e-12), (2.0, torch.float32, 1e-5)])
 def test_posterior_mean_is_bayes_rule_over_the_training_images(images, sigma, dtype, tolerance, monkeypatch):
     """All weights at once with scipy, against blocks of 300 images; noise so small that weights would underflow too."""
-    monkeypatch.setattr(empirical, "BLOCK", 300)
+    monkeypatch.setattr(empirical, "BATCH", 300)
     noisy = images[:9].double() + sigma * torch.randn(9, 8, 8, generator=torch.Generator().manual_seed(1)).double()
     flat = images.flatten(1).double().numpy()
     exponents = -cdist(noisy.flatten(1).numpy(), flat, "sqeuclidean") / (2 * sigma**2)
@@ -195,7 +195,7 @@ def test_structural_similarity_window_by_window(rng):
     y = np.clip(x + 0.3 * rng.standard_normal(x.shape), 0, 1)
     found = structural_similarity(torch.from_numpy(x), torch.from_numpy(y))
     assert_allclose(found, [by_definition(*pair) for pair in zip(x, y, strict=True)], rtol=1e-10)
-    with pytest.raises(ValueError, match=r"shapes \[3, 8, 8\] and \[3, 8, 8\]; expected both .* size >= 11"):
+    with pytest.raises(ValueError, match=r"shapes \[3, 8, 8\] and \[3, 8, 8\]; expected both .* sides >= 11"):
         structural_similarity(torch.zeros(3, 8, 8), torch.zeros(3, 8, 8))
 
 

@@ -392,7 +392,7 @@ def test_nested_degrees_never_fit_worse(basis, images):
     risks = []
     for degree in (1, 2, 3, 4):
         model = ws.WaveletScore(basis, ws.independent(degree), ridge=0).fit(images)
-        a, right = model.coefficients(1.0)[0], model.moments.equations(1.0)[0].image
+        a, right = model.coefficients(1.0)[0], model.moments.equations(1.0)[0].denoise
         risks.append(clean.square().mean(0) - (a * right).sum(1))
     for lower, higher in pairwise(risks):
         assert (higher <= lower + 1e-9).all()
@@ -511,10 +511,10 @@ class TestFiles:
         arrays = dict(np.load(path))
         header = str(arrays["header"])
         for old, new, message in (
-            ('"format": 2', '"format": 99', "has format 99"),
-            ('"WaveletScore"', '"Other"', "kind 'Other'"),
+            ('"format": 3', '"format": 2', "is of format 2, and this version reads 3: make it again, by the same fit"),
+            ('"WaveletScore"', '"Other"', "kind 'Other'; expected 'WaveletScore'"),
         ):
-            np.savez(path, **{**arrays, "header": np.array(header.replace(old, new))})
+            np.savez(path, **{**arrays, "header": np.array(header.replace(old, new, 1))})
             with pytest.raises(ValueError, match=message):
                 ws.WaveletScore.load(path)
         np.savez(path, **{**arrays, "gram_0": arrays["gram_0"][:-1]})

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from wavescore_lite import WaveletBasis, independent
+from wavescore_lite.bases import make_basis
 
 FILTERS = [name for family in ("db", "sym", "coif") for name in pywt.wavelist(family)]
 
@@ -39,6 +40,75 @@ def test_orthonormal_for_every_filter_that_fits(size):
         matrix = WaveletBasis(size, wavelet).matrix().numpy()
         tolerance = 1e-12 if wavelet.startswith("db") else 1e-10
         assert_allclose(matrix @ matrix.T, np.eye(size**2), atol=tolerance, err_msg=wavelet)
+
+
+SHAPES = [10, 12, 20, 24, 28, 40, 48, (48, 64), (8, 96), (56, 24), (64, 32)]
+
+
+@pytest.mark.filterwarnings("ignore:Level value")
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_any_height_and_width_equals_pywt_and_comes_back(shape, rng):
+    height, width = (shape, shape) if isinstance(shape, int) else shape
+    images = rng.standard_normal((3, height, width))
+    for wavelet in ("haar", "db2", "sym4"):
+        for level in range(1, WaveletBasis(shape, wavelet).level + 1):
+            basis = WaveletBasis(shape, wavelet, level)
+            coefficients = basis.analyze(torch.from_numpy(images))
+            assert_allclose(coefficients, flat_wavedec2(images, wavelet, level), atol=1e-13, err_msg=repr(basis))
+            assert_allclose(basis.synthesize(coefficients), images, atol=1e-10, err_msg=repr(basis))
+    matrix = WaveletBasis(shape).matrix().numpy()
+    assert_allclose(matrix @ matrix.T, np.eye(height * width), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("shape", "level", "coarsest"),
+    [(8, 1, (4, 4)), (28, 2, (7, 7)), (24, 2, (6, 6)), (30, 1, (15, 15)), ((48, 64), 3, (6, 8)), ((8, 64), 1, (4, 32))],
+)
+def test_default_level_leaves_four_places_on_the_shorter_side_or_few_more(shape, level, coarsest):
+    basis = WaveletBasis(shape)
+    assert (basis.level, basis.subbands[0].shape) == (level, coarsest)
+    assert basis.shape == ((shape, shape) if isinstance(shape, int) else shape)
+    assert basis.dim == basis.shape[0] * basis.shape[1]
+
+
+def test_a_square_is_written_by_one_number_and_a_rectangle_by_two():
+    assert repr(WaveletBasis((32, 32))) == "WaveletBasis(32, wavelet='db2', level=3)"
+    assert WaveletBasis((32, 32)) == WaveletBasis(32)
+    assert repr(WaveletBasis((48, 64))) == "WaveletBasis((48, 64), wavelet='db2', level=3)"
+    with pytest.raises(ValueError, match="6 x 8 places; expected a square"):
+        print(WaveletBasis((48, 64)).subbands[0].side)
+
+
+def own_filter():
+    """An orthogonal filter of four taps that PyWavelets does not have: a lattice of two rotations."""
+    a, b = 0.3, np.pi / 4 - 0.3  # they sum to pi / 4, so that a constant passes
+    low = np.array([np.cos(a) * np.cos(b), np.sin(a) * np.cos(b), -np.sin(a) * np.sin(b), np.cos(a) * np.sin(b)])
+    high = low[::-1] * [-1, 1, -1, 1]
+    return pywt.Wavelet("mine", filter_bank=[low.tolist(), high.tolist(), low[::-1].tolist(), high[::-1].tolist()])
+
+
+def test_takes_an_orthogonal_filter_of_ones_own(rng):
+    wavelet = own_filter()
+    low = np.array(wavelet.dec_lo)
+    assert_allclose([low @ low, low[2:] @ low[:2], low.sum()], [1, 0, np.sqrt(2)], atol=1e-15)
+    basis = WaveletBasis((24, 32), wavelet)
+    images = rng.standard_normal((2, 24, 32))
+    expected = flat_wavedec2(images, wavelet, basis.level)
+    assert_allclose(basis.analyze(torch.from_numpy(images)), expected, atol=1e-13)
+    matrix = basis.matrix().numpy()
+    assert_allclose(matrix @ matrix.T, np.eye(basis.dim), atol=1e-13)
+    assert make_basis("WaveletBasis", **basis.options) == basis
+    assert repr(basis) == "WaveletBasis((24, 32), wavelet='own', level=2)"
+    assert basis != WaveletBasis((24, 32))
+
+
+def test_the_filter_is_tested_and_not_its_name(rng):
+    bank = pywt.Wavelet("db2").filter_bank
+    assert WaveletBasis(16, pywt.Wavelet("db2")) == WaveletBasis(16, "db2")
+    assert WaveletBasis(16, "bior1.1").level == 2  # another name for haar
+    bent = np.array(bank) + 1e-6 * rng.standard_normal((4, 4))
+    with pytest.raises(ValueError, match="wavelet is 'db2'; expected an orthogonal filter"):
+        WaveletBasis(16, pywt.Wavelet("db2", filter_bank=bent.tolist()))
 
 
 @pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
@@ -122,14 +192,26 @@ def test_linear_and_isometric(wavelet, seed, scale):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((24,), "size is 24; expected a power of two"),
-        ((4,), "size is 4; expected a power of two >= 8"),
-        ((32.0,), "size is 32.0"),
+        ((27,), r"shape is \(27, 27\); expected a height and a width that 2\^level divides, at least 2"),
+        (((32, 9),), r"shape is \(32, 9\); expected a height and a width that 2\^level divides, at least 2"),
+        ((4,), "shape is 4; expected a height and a width, or one number for both, each >= 8"),
+        (((32, 4),), r"shape is \(32, 4\); expected a height and a width"),
+        (((32, 32, 32),), r"shape is \(32, 32, 32\); expected a height and a width"),
+        ((32.0,), "shape is 32.0"),
+        ((True,), "shape is True"),
         ((32, "db99"), "wavelet is 'db99'; expected an orthogonal filter"),
         ((32, "bior2.2"), "wavelet is 'bior2.2'"),
-        ((8, "db5"), "'db5' has 10 taps; expected at most size = 8"),
+        ((32, "dmey"), "wavelet is 'dmey'; expected an orthogonal filter"),
+        ((32, "morl"), "wavelet is 'morl'; expected an orthogonal filter"),
+        ((32, pywt.Wavelet("bior2.2")), "wavelet is 'bior2.2'; expected an orthogonal filter"),
+        ((32, [[1.0, 1.0], [1.0, -1.0]]), r"wavelet is \[\[1.0, 1.0\].*or a pywt.Wavelet of your own"),
+        ((8, "db5"), "'db5' has 10 taps; expected at most 8, the shorter side"),
+        (((8, 64), "db5"), "'db5' has 10 taps; expected at most 8, the shorter side"),
         ((32, "db2", 5), "level is 5; expected 1 to 4"),
         ((32, "db2", 0), "level is 0; expected 1 to 4"),
+        ((32, "db2", True), "level is True; expected 1 to 4"),
+        (((48, 64), "db2", 5), "level is 5; expected 1 to 4"),
+        ((28, "haar", 3), "level is 3; expected 1 to 2"),
     ],
 )
 def test_refuses_a_basis_that_is_none(arguments, message):

@@ -16,6 +16,7 @@ from .data import resolve_dataset as resolve_dataset
 from .denoisers import MeanImage as MeanImage
 from .denoisers import PosteriorMean as PosteriorMean
 from .denoisers import Wiener as Wiener
+from .joint_score import JointScore as JointScore
 from .metrics import compare as compare
 from .metrics import denoising_errors as denoising_errors
 from .metrics import denoising_mse as denoising_mse
@@ -28,7 +29,6 @@ from .noise import standard_normal as standard_normal
 from .polynomials import PolynomialFamily as PolynomialFamily
 from .sampling import noise_levels as noise_levels
 from .sampling import sample as sample
-from .scores import JointScore as JointScore
 from .scores import WaveletScore as WaveletScore
 from .study import Record as Record
 from .study import Results as Results

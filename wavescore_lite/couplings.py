@@ -6,14 +6,15 @@ first) and one table of exponents that all its targets share. Nothing else in th
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 
-from .bases.wavelets import WaveletBasis
+from .bases.protocol import Basis
 from .polynomials import PolynomialFamily, check_degree
+from .support.checks import check_integer
 
 LARGEST_RADIUS = 3
 
@@ -69,7 +70,11 @@ class Coupling:
     name : str
         How it is written, for tables and error messages; two couplings of one name are taken to be the same.
     build : callable
-        From a `WaveletBasis` to a list of `Group`; each coefficient must be the target of exactly one group.
+        From a `Basis` to a list of `Group`; each coefficient must be the target of exactly one group.
+    family : str
+        Its name in `FAMILIES`, if it is one of them.
+    options : mapping
+        What makes it again: ``FAMILIES[family](**options)``.
 
     Examples
     --------
@@ -78,17 +83,20 @@ class Coupling:
     >>> def build(basis):
     ...     own = np.arange(basis.dim)[:, None]
     ...     return [Group(own, PolynomialFamily(np.array([[0], [1], [2]])))]
+    >>> from wavescore_lite import WaveletBasis
     >>> Coupling("quadratic", build).groups(WaveletBasis(8))[0].neighbours.shape
     (64, 1)
     """
 
     name: str
-    build: Callable[[WaveletBasis], list[Group]]
+    build: Callable[[Basis], list[Group]] = field(compare=False)
+    family: str = field(default="", compare=False)
+    options: Mapping[str, int] = field(default_factory=dict, compare=False)
 
     def __repr__(self) -> str:
         return self.name
 
-    def groups(self, basis: WaveletBasis) -> list[Group]:
+    def groups(self, basis: Basis) -> list[Group]:
         """Lay the coupling over a basis.
 
         Raises
@@ -136,16 +144,17 @@ def independent(degree: int = 3, parent: bool = False, shared: bool = False) -> 
 
     Examples
     --------
+    >>> from wavescore_lite import WaveletBasis
     >>> independent(2).groups(WaveletBasis(8))[0].family.exponents.ravel()
     array([0, 1, 2])
     """
     degree = check_degree(degree)
 
-    def build(basis: WaveletBasis) -> list[Group]:
-        tables = [_neighbours(basis, k, 0, parent) for k in range(len(basis.subbands))]
+    def build(basis: Basis) -> list[Group]:
+        tables = [basis.neighbours(k, parent=parent) for k in range(len(basis.subbands))]
         return _grouped(tables, lambda width: _pairwise(degree, width, False), shared)
 
-    return Coupling(_name("independent", degree=degree, parent=parent, shared=shared), build)
+    return _coupling("independent", build, degree=degree, parent=parent, shared=shared)
 
 
 def band_tied(degree: int = 3, parent: bool = False, shared: bool = False) -> Coupling:
@@ -174,17 +183,18 @@ def band_tied(degree: int = 3, parent: bool = False, shared: bool = False) -> Co
 
     Examples
     --------
+    >>> from wavescore_lite import WaveletBasis
     >>> scaling, details = band_tied(2).groups(WaveletBasis(8))
     >>> details.family.exponents.tolist()
     [[0, 0, 0], [1, 0, 0], [1, 0, 1], [1, 1, 0], [2, 0, 0]]
     """
     degree = check_degree(degree)
 
-    def build(basis: WaveletBasis) -> list[Group]:
-        tables = [_neighbours(basis, k, 0, parent, tied=True) for k in range(len(basis.subbands))]
+    def build(basis: Basis) -> list[Group]:
+        tables = [basis.neighbours(k, orientations=True, parent=parent) for k in range(len(basis.subbands))]
         return _grouped(tables, lambda width: _containing_target(degree, width), shared)
 
-    return Coupling(_name("band_tied", degree=degree, parent=parent, shared=shared), build)
+    return _coupling("band_tied", build, degree=degree, parent=parent, shared=shared)
 
 
 def local_coupled(
@@ -197,8 +207,8 @@ def local_coupled(
     degree : int, 1 to 6
         Highest total degree D.
     radius : int, 0 to 3
-        Neighbours k + delta with 0 < max(abs(delta)) <= radius, wrapped around. Where a subband is so small that two of
-        them coincide, each counts once.
+        Neighbours k + delta with 0 < max(abs(delta)) <= radius, wrapped around in a basis, and as far as they are
+        there in a frame. Where a subband is so small that two of them coincide, each counts once.
     pure_neighbours : bool
         Whether to add what the paper's family leaves out: powers of a neighbour alone, above all the linear ones.
     parent : bool
@@ -219,63 +229,51 @@ def local_coupled(
 
     Examples
     --------
+    >>> from wavescore_lite import WaveletBasis
     >>> small, large = local_coupled(degree=3, radius=1).groups(WaveletBasis(8, level=2))
     >>> [group.neighbours.shape for group in (small, large)]  # 2 x 2 places, and 4 x 4
     [(16, 4), (48, 9)]
     >>> len(large.family.exponents)
     28
     """
-    degree = check_degree(degree)
-    if not isinstance(radius, int) or not 0 <= radius <= LARGEST_RADIUS:
-        raise ValueError(f"radius is {radius!r}; expected an integer from 0 to {LARGEST_RADIUS}")
+    degree, radius = check_degree(degree), check_integer("radius", radius, 0, LARGEST_RADIUS)
 
-    def build(basis: WaveletBasis) -> list[Group]:
-        tables = [_neighbours(basis, k, radius, parent) for k in range(len(basis.subbands))]
+    def build(basis: Basis) -> list[Group]:
+        tables = [basis.neighbours(k, radius, parent=parent) for k in range(len(basis.subbands))]
         return _grouped(tables, lambda width: _pairwise(degree, width, pure_neighbours), shared)
 
     options = {"pure_neighbours": pure_neighbours, "parent": parent, "shared": shared}
-    return Coupling(_name("local_coupled", degree=degree, radius=radius, **options), build)
+    return _coupling("local_coupled", build, degree=degree, radius=radius, **options)
 
 
-def _name(family: str, **options: int | bool) -> str:
-    """How the coupling is written; options that are off are left out."""
+FAMILIES: dict[str, Callable[..., Coupling]] = {
+    family.__name__: family for family in (independent, band_tied, local_coupled)
+}
+
+
+def _coupling(family: str, build: Callable[[Basis], list[Group]], **options: int) -> Coupling:
+    """A coupling of a family, written with its options; those that are off are left out."""
     given = ", ".join(f"{name}={value}" for name, value in options.items() if value is not False)
-    return f"{family}({given})"
+    return Coupling(f"{family}({given})", build, family, options)
 
 
 def _grouped(tables: list[np.ndarray], exponents: Callable[[int], np.ndarray], shared: bool) -> list[Group]:
-    """Groups of all subbands that have equally many neighbours; `tables` holds [places, Q] for each subband."""
+    """Groups of all coefficients that have equally many neighbours; `tables` holds [places, Q] for each subband."""
+    parts = [part for table in tables for part in _complete(table)]
     groups = []
-    for width in sorted({table.shape[1] for table in tables}):
-        same = [table for table in tables if table.shape[1] == width]
+    for width in sorted({part.shape[1] for part in parts}):
+        same = [part for part in parts if part.shape[1] == width]
         features = exponents(width)
         used = features.any(axis=0)  # at degree 1 a product has room for no neighbour
-        ties = np.repeat(np.arange(len(same)), [len(table) for table in same]) if shared else None
+        ties = np.repeat(np.arange(len(same)), [len(part) for part in same]) if shared else None
         groups.append(Group(np.concatenate(same)[:, used], PolynomialFamily(features[:, used]), ties))
     return groups
 
 
-def _neighbours(basis: WaveletBasis, index: int, radius: int, parent: bool, tied: bool = False) -> np.ndarray:
-    """Coefficients [places, Q] that those of subband `index` listen to: itself first, the parent last."""
-    own = basis.subbands[index]
-    columns = [own.start + _neighbourhood(own.side, radius)]
-    if index and tied:
-        others = [b for b in basis.subbands[1:] if b.scale == own.scale and b is not own]
-        columns += [np.arange(basis.dim)[band.slice, None] for band in others]
-    if index and parent:
-        above = basis.subbands[max(index - 3, 0)]
-        step = 1 if above.orientation == "a" else 2
-        rows, places = np.divmod(np.arange(own.side**2)[:, None], own.side)
-        columns.append(above.start + rows // step * above.side + places // step)
-    return np.concatenate(columns, axis=1)
-
-
-def _neighbourhood(side: int, radius: int) -> np.ndarray:
-    """Places within `radius` of each place of a side x side torus, [places, Q]; the place itself first, each once."""
-    reach = np.arange(-radius, radius + 1)
-    offsets = np.unique(np.stack(np.meshgrid(reach, reach)).reshape(2, -1) % side, axis=1)  # (0, 0) comes first
-    rows, columns = np.divmod(np.arange(side**2)[:, None], side)
-    return (rows + offsets[0]) % side * side + (columns + offsets[1]) % side
+def _complete(table: np.ndarray) -> list[np.ndarray]:
+    """A table of neighbours cut into tables without gaps: rows that lack the same columns stay together."""
+    patterns, which = np.unique(table >= 0, axis=0, return_inverse=True)
+    return [table[which.ravel() == k][:, there] for k, there in enumerate(patterns)]
 
 
 def _pairwise(degree: int, coordinates: int, pure_neighbours: bool) -> np.ndarray:

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 from functools import cached_property
 from itertools import combinations
+from typing import Self
 
 import numpy as np
 import scipy.sparse
 import torch
 from scipy.linalg import blas, lapack
 
-from .bases.wavelets import WaveletBasis
+from .bases.protocol import Basis
 from .couplings import Group
-from .moments import IMAGES, Equations, Sums
+from .equations import Equations
+from .moments import BATCH
 from .noise import SampledNoise
+from .sums import Sums
 
 PANEL = 512  # rows or columns of a P x P matrix worked on at a time
 REFINEMENTS = 3  # at most
@@ -156,7 +159,7 @@ def _factorial(factors: np.ndarray, dim: int) -> np.ndarray:
     return total
 
 
-class JointMoments(Sums):
+class JointMoments(Sums[Equations]):
     """Sums of products of all features of an image: clean, or of noisy copies.
 
     Parameters
@@ -167,49 +170,47 @@ class JointMoments(Sums):
     """
 
     def __init__(
-        self, features: ImageFeatures, basis: WaveletBasis, noise: SampledNoise | None = None, device: str = "cpu"
+        self, features: ImageFeatures, basis: Basis | None, noise: SampledNoise | None = None, device: str = "cpu"
     ) -> None:
         super().__init__(basis, noise, device)
         self.features = features
-        size, options = len(features), {"dtype": torch.float64, "device": device}
-        self.totals["gram"] = torch.zeros(self.levels, size, size, **options)
+        shapes = {"gram": (len(features), len(features))}
         if noise is not None:
-            self.totals["image"] = torch.zeros(self.levels, size, features.dim, **options)
+            shapes["denoise"] = len(features), features.dim
+        for name, shape in shapes.items():
+            self.totals[name] = torch.zeros(self.levels, *shape, dtype=torch.float64, device=device)
 
-    def empty(self) -> JointMoments:
+    def empty(self) -> Self:
         """New moments of the same features and noise over no image."""
-        return JointMoments(self.features, self.basis, self.noise, self.device)
+        return type(self)(self.features, self.basis, self.noise, self.device)
 
     def _sum(self, level: int, clean: torch.Tensor, noisy: torch.Tensor) -> None:
         gram = self.totals["gram"][level]
-        for clean_block, block in zip(clean.split(IMAGES), noisy.split(IMAGES), strict=True):
+        for clean_block, block in zip(clean.split(BATCH), noisy.split(BATCH), strict=True):
             values = self.features.evaluate(block.T.contiguous())
             add_products(gram, values)
             if self.noise is not None:
-                self.totals["image"][level].addmm_(values, clean_block)
+                self.totals["denoise"][level].addmm_(values, clean_block)
 
     def equations(self, sigma: float, polynomials: str = "monomial", closed: bool = True) -> Equations:
-        """Normal equations of the joint fit at noise level sigma; the features are closed already.
-
-        Raises
-        ------
-        ValueError
-            If sigma is not finite and > 0, was not fitted, or no image was summed yet.
-        """
+        """Normal equations of the joint fit: see `Sums.equations`. The features are closed already."""
         level, variance, samples = self.level_of(sigma)
-        clean = self.totals["gram"][level].cpu().numpy()
-        _mirror(clean)
         linear = slice(1, self.features.dim + 1)
-        total = clean[linear, linear].diagonal() / samples - (clean[0, linear] / samples) ** 2
+        gram = self.totals["gram"][level].cpu().numpy().copy()
+        mirror(gram)
+        mean, square = gram[:, 0].copy(), gram.diagonal()[linear]
+        total = square / samples - (mean[linear] / samples) ** 2
         total = total.clip(0) + variance
         heat = self.features.heat(variance - total if polynomials == "hermite" else np.full_like(total, variance))
-        image = clean[:, linear] if self.noise is None else self.totals["image"][level].cpu().numpy()
-        gram = _sandwich(heat, clean)
+        products = gram[:, linear] if self.noise is None else self.totals["denoise"][level].cpu().numpy()
+        denoise, score = heat @ products / samples, self._slopes(heat @ mean / samples)
+        sandwich_in_place(heat, gram)
         gram /= samples
         if variance:
             self._add_noise(gram, variance)
-        parts = gram, heat @ image / samples, self._slopes(heat @ clean[:, 0] / samples), np.sqrt(total)
-        return Equations(*map(torch.from_numpy, parts))
+        arrays = {"gram": gram, "denoise": denoise, "score": score, "spread": np.sqrt(total)}
+        tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
+        return Equations(**tensors, sigma=float(sigma), variance=variance, samples=samples)
 
     def _add_noise(self, gram: np.ndarray, variance: float) -> None:
         """Add sum_(alpha > 0) sigma^(2 deg alpha) / alpha! D^alpha M D^alpha^T to M in place."""
@@ -231,7 +232,7 @@ def add_products(gram: torch.Tensor, values: torch.Tensor) -> None:
         gram[start:, start : start + PANEL].addmm_(values[start:], values[start : start + PANEL].T)
 
 
-def _mirror(gram: np.ndarray) -> None:
+def mirror(gram: np.ndarray) -> None:
     """Copy what lies below the diagonal above it."""
     for start in range(0, len(gram), PANEL):
         stop = start + PANEL
@@ -240,13 +241,15 @@ def _mirror(gram: np.ndarray) -> None:
         corner[:] = np.tril(corner) + np.tril(corner, -1).T
 
 
-def _sandwich(heat: scipy.sparse.csr_array, gram: np.ndarray) -> np.ndarray:
-    """heat @ gram @ heat.T as a new matrix, a panel of rows at a time."""
-    out = np.empty_like(gram)
-    for start in range(0, len(gram), PANEL):
+def sandwich_in_place(heat: scipy.sparse.csr_array, gram: np.ndarray) -> None:
+    """heat @ gram @ heat.T in the memory of gram, a panel of rows at a time.
+
+    A feature's heat holds itself and what divides it, which stand before it: from the last panel on, no row is read
+    that was written.
+    """
+    for start in reversed(range(0, len(gram), PANEL)):
         rows = slice(start, start + PANEL)
-        out[rows] = (heat @ np.ascontiguousarray((heat[rows] @ gram).T)).T
-    return out
+        gram[rows] = (heat @ np.ascontiguousarray((heat[rows] @ gram).T)).T
 
 
 def solve_in_place(gram: np.ndarray, right: np.ndarray) -> np.ndarray:

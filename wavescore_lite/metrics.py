@@ -8,7 +8,7 @@ from functools import partial
 import torch
 from tqdm import tqdm
 
-from .bases.wavelets import WaveletBasis
+from .bases.protocol import Basis
 from .denoisers import Denoiser
 from .noise import SCORING, standard_normal
 from .similarity import WINDOW, structural_similarity
@@ -24,7 +24,7 @@ def denoising_errors(
     Parameters
     ----------
     denoiser : object with .denoise
-    images : tensor [n, size, size] in [0, 1], clean
+    images : tensor [n, height, width] in [0, 1], clean
     sigma : float > 0
         Noise level in pixel units.
     seed : int
@@ -72,17 +72,17 @@ def _estimates(
 
 
 def squared_errors(estimates: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    """Mean squared error of each image, float64 [n], of images [n, size, size]."""
+    """Mean squared error of each image, float64 [n], of images [n, height, width]."""
     return (estimates - clean).double().square().mean(dim=(1, 2))
 
 
-def subband_errors(estimates: torch.Tensor, clean: torch.Tensor, basis: WaveletBasis) -> torch.Tensor:
+def subband_errors(estimates: torch.Tensor, clean: torch.Tensor, basis: Basis) -> torch.Tensor:
     """Squared error of each image, split over the subbands in which it lies.
 
     Parameters
     ----------
-    estimates, clean : tensor [n, size, size]
-    basis : WaveletBasis
+    estimates, clean : tensor [n, height, width]
+    basis : Basis
         With S subbands.
 
     Returns
@@ -93,6 +93,7 @@ def subband_errors(estimates: torch.Tensor, clean: torch.Tensor, basis: WaveletB
     Examples
     --------
     >>> clean, estimates = torch.rand(2, 3, 16, 16).double()
+    >>> from wavescore_lite import WaveletBasis
     >>> parts = subband_errors(estimates, clean, WaveletBasis(16))
     >>> parts.shape, torch.allclose(parts.sum(dim=1), squared_errors(estimates, clean))
     (torch.Size([3, 7]), True)
@@ -109,7 +110,7 @@ def image_quality(
     seed: int = 0,
     batch: int = 1024,
     stream: int = SCORING,
-    basis: WaveletBasis | None = None,
+    basis: Basis | None = None,
 ) -> dict[str, torch.Tensor]:
     """Squared error, peak signal-to-noise ratio and structural similarity of each image, clipped to [0, 1].
 
@@ -119,7 +120,7 @@ def image_quality(
         As for `denoising_errors`.
     stream : int
         `noise.SCORING`, or `noise.FITTING` for the very noise that `SampledNoise` of this seed fitted these images on.
-    basis : WaveletBasis, optional
+    basis : Basis, optional
         In whose subbands the error is split.
 
     Returns
@@ -176,7 +177,7 @@ def compare(
     Parameters
     ----------
     denoisers : mapping of name to object with .denoise
-    images : tensor [n, size, size] in [0, 1], clean
+    images : tensor [n, height, width] in [0, 1], clean
     sigmas : sequence of S floats > 0
     seed : int
 

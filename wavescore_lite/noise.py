@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from .support.checks import check_sigma
+from .support.checks import check_integer, check_sigma
 
-BLOCK = 64  # images that share one generator; part of what a seed means
+SHARING = 64  # images that share one generator: part of what a seed means
 FITTING, SCORING = 1, 2  # streams: noise that a model is fitted on is never the noise that it is scored on
 
 
@@ -38,12 +38,12 @@ def standard_normal(
     >>> torch.equal(whole[70:90], standard_normal(70, 20, (2, 2), seed=0))
     True
     """
-    blocks = range(first // BLOCK, -(-(first + count) // BLOCK))
+    blocks = range(first // SHARING, -(-(first + count) // SHARING))
     drawn = [
-        np.random.default_rng([seed, stream, draw, block]).standard_normal((BLOCK, *shape), dtype=np.float32)
+        np.random.default_rng([seed, stream, draw, block]).standard_normal((SHARING, *shape), dtype=np.float32)
         for block in blocks
     ]
-    skipped = first - blocks.start * BLOCK
+    skipped = first - blocks.start * SHARING
     return torch.from_numpy(np.concatenate(drawn)[skipped : skipped + count])
 
 
@@ -84,7 +84,5 @@ class SampledNoise:
         if not sigmas or len(set(sigmas)) < len(sigmas):
             raise ValueError(f"sigmas are {list(sigmas)}; expected at least one, each once")
         for name in ("draws", "seed", "first"):
-            value, least = getattr(self, name), int(name == "draws")
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is {value!r}; expected an integer >= {least}")
+            object.__setattr__(self, name, check_integer(name, getattr(self, name), int(name == "draws")))
         object.__setattr__(self, "sigmas", sigmas)

@@ -57,7 +57,7 @@ def image_grid(
 
     Parameters
     ----------
-    rows : sequence of tensor [n, size, size]
+    rows : sequence of tensor [n, height, width]
         One row each, all with the same n.
     row_titles, column_titles : sequence of str, optional
     limits : (float, float) or None
@@ -113,11 +113,11 @@ def tree_image(basis: WaveletBasis, values: torch.Tensor) -> np.ndarray:
     Parameters
     ----------
     basis : WaveletBasis
-    values : tensor [size * size]
+    values : tensor [d]
 
     Returns
     -------
-    float array [size, size]
+    float array [height, width]
         Scaling atoms in the upper left corner; h below, v to the right, d across, finer scales outwards.
 
     Examples
@@ -129,11 +129,11 @@ def tree_image(basis: WaveletBasis, values: torch.Tensor) -> np.ndarray:
     numbers = np.asarray(values, dtype=float)
     if numbers.shape != (basis.dim,):
         raise ValueError(f"values have shape {list(numbers.shape)}; expected [{basis.dim}]")
-    picture = np.empty((basis.size, basis.size))
+    picture = np.empty(basis.shape)
     for band in basis.subbands:
-        top, left = band.side * (band.orientation in "hd"), band.side * (band.orientation in "vd")
-        block = numbers[band.slice].reshape(band.side, band.side)
-        picture[top : top + band.side, left : left + band.side] = block
+        height, width = band.shape
+        top, left = height * (band.orientation in "hd"), width * (band.orientation in "vd")
+        picture[top : top + height, left : left + width] = numbers[band.slice].reshape(height, width)
     return picture
 
 
@@ -144,7 +144,7 @@ def draw_tree(axis: Axes, basis: WaveletBasis, values: torch.Tensor, label: str,
     ----------
     axis : matplotlib axes
     basis : WaveletBasis
-    values : tensor [size * size]
+    values : tensor [d]
     label : str
         What the colours mean, with its unit.
     **imshow
@@ -154,7 +154,8 @@ def draw_tree(axis: Axes, basis: WaveletBasis, values: torch.Tensor, label: str,
     axis.figure.colorbar(shown, ax=axis, label=label, shrink=0.85)
     for band in basis.subbands[1:]:
         if band.orientation == "h":
-            edge, end = band.side - 0.5, 2 * band.side - 0.5
-            axis.plot([edge, edge], [-0.5, end], [-0.5, end], [edge, edge], color="white", linewidth=0.8)
+            below, beside = (side - 0.5 for side in band.shape)
+            axis.plot([beside, beside], [-0.5, 2 * below + 0.5], color="white", linewidth=0.8)
+            axis.plot([-0.5, 2 * beside + 0.5], [below, below], color="white", linewidth=0.8)
     axis.set(xticks=[], yticks=[])
     axis.grid(False)

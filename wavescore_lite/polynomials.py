@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
 from math import factorial
-from numbers import Integral
 
 import numpy as np
 import scipy.sparse
 import torch
+
+from .support.checks import check_integer
 
 HIGHEST_DEGREE = 6
 
@@ -34,9 +35,7 @@ def check_degree(degree: int) -> int:
     ...
     ValueError: degree is 7; expected an integer from 1 to 6
     """
-    if not isinstance(degree, Integral) or not 1 <= degree <= HIGHEST_DEGREE:
-        raise ValueError(f"degree is {degree!r}; expected an integer from 1 to {HIGHEST_DEGREE}")
-    return int(degree)
+    return check_integer("degree", degree, 1, HIGHEST_DEGREE)
 
 
 def downward_closure(exponents: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ def jacobian(denoiser: Denoiser, noisy: torch.Tensor, sigma: float, step: float 
     Parameters
     ----------
     denoiser : object with .denoise
-    noisy : tensor [1, size, size]
+    noisy : tensor [1, height, width]
         It is differentiated in float64; what computes in float32 all the same has errors of some 1e-5 / (step sigma).
     sigma : float > 0
     step : float > 0
@@ -26,7 +26,7 @@ def jacobian(denoiser: Denoiser, noisy: torch.Tensor, sigma: float, step: float 
 
     Returns
     -------
-    tensor [size * size, size * size], float64
+    tensor [d, d], float64
         Entry p, q is d estimate_p / d noisy_q.
 
     Raises
@@ -63,8 +63,8 @@ def reach(fields: torch.Tensor, share: float = 0.5) -> torch.Tensor:
 
     Parameters
     ----------
-    fields : tensor [k, size, size]
-        Rows of Jacobians as images, the pixel of each in the middle, at [size // 2, size // 2].
+    fields : tensor [k, height, width]
+        Rows of Jacobians as images, the pixel of each in the middle, at [height // 2, width // 2].
     share : float in (0, 1)
 
     Returns
@@ -75,7 +75,7 @@ def reach(fields: torch.Tensor, share: float = 0.5) -> torch.Tensor:
     Raises
     ------
     TypeError, ValueError
-        For fields that are no square images, or a share that is not between 0 and 1.
+        For fields that are no images, or a share that is not between 0 and 1.
 
     Examples
     --------
@@ -87,10 +87,10 @@ def reach(fields: torch.Tensor, share: float = 0.5) -> torch.Tensor:
     fields = check_images(fields).double()
     if not 0 < share < 1:
         raise ValueError(f"share is {share}; expected a number between 0 and 1")
-    side = fields.shape[1]
-    steps = (torch.arange(side) - side // 2).abs()
-    radius = torch.maximum(steps[:, None], steps)
-    power = torch.stack([(fields.square() * (radius <= r)).sum(dim=(1, 2)) for r in range(side // 2 + 1)], dim=1)
+    down, across = ((torch.arange(side) - side // 2).abs() for side in fields.shape[1:])
+    radius = torch.maximum(down[:, None], across)
+    radii = range(max(fields.shape[1:]) // 2 + 1)
+    power = torch.stack([(fields.square() * (radius <= r)).sum(dim=(1, 2)) for r in radii], dim=1)
     inside = power >= share * power[:, -1:]
     return inside.double().argmax(dim=1).double()
 
@@ -102,7 +102,7 @@ def shift_error(denoiser: Denoiser, noisy: torch.Tensor, sigma: float, shift: tu
     Parameters
     ----------
     denoiser : object with .denoise
-    noisy : tensor [n, size, size]
+    noisy : tensor [n, height, width]
     sigma : float > 0
     shift : (int, int)
         Pixels down and to the right.

@@ -1,37 +1,24 @@
-"""The estimators: each wavelet coefficient from its own features (eq. 15-16 of the paper), or all from all (eq. 23)."""
+"""The estimator of one coefficient at a time: each wavelet coefficient from its own features (eq. 15-16)."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
-import psutil
 import torch
 
-from .couplings import Group, band_tied, independent, local_coupled
+from .couplings import Group
+from .equations import Equations, Solution, condition, exponent_powers
 from .estimator import Estimator, SingularGram
-from .joint import ImageFeatures, JointMoments, solve_in_place
-from .moments import IMAGES, Equations, Moments, exponent_powers, over_features
+from .moments import Moments, over_features
 from .noise import SampledNoise
 
-SMALLER = [local_coupled(3, 1), band_tied(3), local_coupled(2, 1), band_tied(2), independent(3), independent(2)]
-KEPT = 8  # noise levels whose joint solution, P x d, is remembered
 
-
-class Solution(NamedTuple):
-    """Parameters in coordinates of unit noisy variance, with the scale of the coordinates."""
-
-    scaled: torch.Tensor
-    spread: torch.Tensor
-
-
-class WaveletScore(Estimator):
+class WaveletScore(Estimator[list[Equations], list[Solution]]):
     """Analytic wavelet score: one small linear system for each coefficient and noise level.
 
     Parameters
     ----------
-    basis : WaveletBasis or WaveletFrame
-        In a frame the noise of the coefficients is correlated, and only fits on sampled noise are offered.
+    basis : Basis
+        Where the fit is done, for example `WaveletBasis(32)`. In a frame the noise of the coefficients is correlated,
+        and only fits on sampled noise are offered.
     coupling : Coupling
         Which coefficients each coefficient listens to, for example `independent(degree=3)`.
     polynomials : str
@@ -116,41 +103,39 @@ class WaveletScore(Estimator):
         for polynomials in ("monomial", "hermite"):
             for group, e in zip(self.groups, moments.equations(sigma, polynomials), strict=True):
                 targets = torch.from_numpy(group.targets)
-                scaled = _condition(_scaled(e, group))
+                scaled = condition(_scaled(e, group))
                 out["scaled" if polynomials == "monomial" else "hermite"][targets] = group.spread_out(scaled)
                 if polynomials == "monomial":
-                    out["raw"][targets] = group.spread_out(_condition(e.gram))
+                    out["raw"][targets] = group.spread_out(condition(e.gram))
         return out
 
     def _new_moments(self, noise: SampledNoise | None) -> Moments:
         return Moments(self.groups, self.basis, noise, self.device)
 
-    def _solve(self, moments: Moments, sigma: float, ridge: float) -> list[Solution]:
+    def _solve(self, equations: list[Equations], ridge: float, overwrite: bool = False) -> list[Solution]:
         """(Sigma + gamma 1) a = b in coordinates of unit noisy variance (eq. 16), for each group."""
         out = []
-        for group, equations in zip(self.groups, moments.equations(sigma, self.polynomials), strict=True):
-            moments.check_samples(len(group.family.exponents))
-            gram = _scaled(equations, group)
+        for group, e in zip(self.groups, equations, strict=True):
+            e.check_determined()
+            gram = _scaled(e, group)
             gram.diagonal(dim1=1, dim2=2).add_(ridge)
-            right = (equations.image if self.target == "denoise" else equations.score) / _unit(group, equations.spread)
             try:
-                out.append(Solution(torch.linalg.solve(gram, right), equations.spread))
+                scaled = torch.linalg.solve(gram, e.right(self.target) / _unit(group, e.spread))
             except torch.linalg.LinAlgError as error:
                 raise SingularGram(self, ridge) from error
+            out.append(Solution(scaled, e.spread))
         return out
 
-    def _risk(self, solution: list[Solution], moments: Moments, sigma: float) -> float:
+    def _risk(self, solution: list[Solution], equations: list[Equations]) -> float:
         total = 0.0
-        for group, (scaled, spread), e in zip(
-            self.groups, solution, moments.equations(sigma, closed=True), strict=True
-        ):
+        for group, (scaled, spread), e in zip(self.groups, solution, equations, strict=True):
             weights = self._closed(group, scaled) / exponent_powers(spread, group.family.closed)
             own = group.family.linear[0]
             if self.target == "score":
-                weights *= sigma**2
+                weights *= e.sigma**2
                 weights[:, own] += 1
-            power = e.gram[:, own, own] - (0 if moments.noise else sigma**2)
-            error = power + (weights * ((e.gram @ weights[..., None])[..., 0] - 2 * e.image)).sum(dim=1)
+            power = e.gram[:, own, own] - e.variance
+            error = power + (weights * ((e.gram @ weights[..., None])[..., 0] - 2 * e.denoise)).sum(dim=1)
             total += group.spread_out(error).sum().item()
         return total
 
@@ -169,149 +154,18 @@ class WaveletScore(Estimator):
             weights = group.spread_out(self._closed(group, scaled)).to(y)
             values = y.new_empty(len(weights), y.shape[1])
 
-            def use(rows: slice, images: slice, features: torch.Tensor, values=values, weights=weights) -> None:
+            def use(
+                rows: slice,
+                images: slice,
+                features: torch.Tensor,
+                values: torch.Tensor = values,
+                weights: torch.Tensor = weights,
+            ) -> None:
                 values[rows, images] = (weights[rows, None] @ features)[:, 0]
 
             over_features(group, y, use, group.spread_out(spread).to(y))
             predicted[torch.from_numpy(group.targets).to(y.device)] = values
         return predicted
-
-
-class JointScore(Estimator):
-    """Analytic wavelet score of one regression: every coefficient from all features of the image (eq. 23).
-
-    Parameters
-    ----------
-    basis, coupling, polynomials, ridge, target, value_range, device
-        As for `WaveletScore`. The features are the distinct monomials of all targets, each unordered product once,
-        closed under division. Couplings that share parameters are refused: this fit has one set for each target.
-
-    Attributes
-    ----------
-    features : ImageFeatures
-        The P features; `coefficients` and `gram` follow their order.
-
-    Raises
-    ------
-    ValueError
-        As for `WaveletScore`.
-
-    Notes
-    -----
-    Predicting coefficients and synthesising them is predicting pixels: see eq. 24, the lemma. P x P systems are large:
-    `fit` raises a MemoryError, before it starts, if they would not fit into memory.
-
-    Examples
-    --------
-    >>> import wavescore_lite as ws
-    >>> images = ws.load_images("strokes", size=8, limit=500)
-    >>> model = JointScore(ws.WaveletBasis(8), ws.independent(degree=2)).fit(images)
-    >>> len(model.features), model.num_parameters
-    (129, 8256)
-    >>> model.denoise(images[:5] + torch.randn(5, 8, 8), sigma=1.0).shape
-    torch.Size([5, 8, 8])
-    """
-
-    kind = "JointScore"
-    kept_solutions = KEPT
-
-    def _prepare(self) -> None:
-        if any(group.ties is not None for group in self.groups):
-            raise ValueError(
-                f"{self.coupling!r} shares parameters, which a joint fit cannot; expected one without shared=True"
-            )
-        self.features = ImageFeatures(self.groups, self.basis.dim)
-
-    @property
-    def num_parameters(self) -> int:
-        """Parameters at one noise level, P d."""
-        return len(self.features) * self.basis.dim
-
-    def coefficients(self, sigma: float) -> torch.Tensor:
-        """Solution A = (Sigma + gamma)^-1 B at noise level sigma, tensor [P, d], float64.
-
-        Column i holds the parameters of coefficient i (target "denoise") or of its score (target "score"), for
-        monomials of the coefficients themselves, or products of Hermite polynomials He_e(y / s).
-        """
-        scaled, spread = self._solution(sigma)
-        return scaled if self.polynomials == "hermite" else scaled / self._unit(spread)[:, None]
-
-    def gram(self, sigma: float) -> torch.Tensor:
-        """Gram Sigma = E[phi phi^T] of the features of `coefficients`, tensor [P, P]."""
-        self._fitted()
-        equations = self._everything().equations(sigma, self.polynomials)
-        return self._scale(equations).gram if self.polynomials == "hermite" else equations.gram
-
-    def conditioning(self, sigma: float) -> dict[str, float]:
-        """Condition number of Sigma without a ridge, as in `WaveletScore.conditioning`; three eigenproblems, P x P."""
-        self._fitted()
-        monomial = self._everything().equations(sigma)
-        raw = _condition(monomial.gram).item()
-        scaled = _condition(self._scale(monomial).gram).item()
-        hermite = _condition(self._scale(self._everything().equations(sigma, "hermite")).gram).item()
-        return {"raw": raw, "scaled": scaled, "hermite": hermite}
-
-    def memory(self, noise: SampledNoise | None = None) -> int:
-        """Bytes that a fit and one solution take at most, besides the images."""
-        return _joint_bytes(len(self.features), self.basis.dim, noise, self.ridge == "auto")
-
-    def _new_moments(self, noise: SampledNoise | None) -> JointMoments:
-        needed, available = self.memory(noise), _free_bytes(self.device)
-        if needed > available:
-            raise MemoryError(
-                f"{self.coupling!r} in {self.basis!r} has P = {len(self.features):,} features; its joint fit takes "
-                f"{needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are free: "
-                f"{self._what_fits(noise, available)}"
-            )
-        return JointMoments(self.features, self.basis, noise, self.device)
-
-    def _what_fits(self, noise: SampledNoise | None, available: int) -> str:
-        for coupling in SMALLER:
-            count = len(ImageFeatures(coupling.groups(self.basis), self.basis.dim))
-            if _joint_bytes(count, self.basis.dim, noise, self.ridge == "auto") <= available:
-                return f"{coupling!r} (P = {count:,}) would fit"
-        return "expected a smaller image, or WaveletScore"
-
-    def _unit(self, spread: torch.Tensor) -> torch.Tensor:
-        return torch.from_numpy(self.features.unit(spread.numpy()))
-
-    def _scale(self, equations: Equations) -> Equations:
-        """The equations in coordinates of unit noisy variance; the Gram in its own memory."""
-        unit = self._unit(equations.spread)
-        gram = equations.gram.div_(unit).div_(unit[:, None])
-        return Equations(gram, equations.image / unit[:, None], equations.score / unit[:, None], equations.spread)
-
-    def _solve(self, moments: JointMoments, sigma: float, ridge: float) -> Solution:
-        moments.check_samples(len(self.features))
-        equations = self._scale(moments.equations(sigma, self.polynomials))
-        equations.gram.diagonal().add_(ridge)
-        right = equations.image if self.target == "denoise" else equations.score
-        try:
-            scaled = solve_in_place(equations.gram.numpy(), right.numpy())
-        except np.linalg.LinAlgError as error:
-            raise SingularGram(self, ridge) from error
-        return Solution(torch.from_numpy(np.ascontiguousarray(scaled)), equations.spread)
-
-    def _risk(self, solution: Solution, moments: JointMoments, sigma: float) -> float:
-        weights = self._closed(solution.scaled) / self._unit(solution.spread)[:, None]
-        equations, own = moments.equations(sigma), torch.arange(self.basis.dim)
-        if self.target == "score":
-            weights = weights * sigma**2
-            weights[1 + own, own] += 1
-        power = equations.gram[1 + own, 1 + own].sum() - (0 if moments.noise else sigma**2 * self.basis.dim)
-        return (power + (weights * (equations.gram @ weights - 2 * equations.image)).sum()).item()
-
-    def _closed(self, scaled: torch.Tensor) -> torch.Tensor:
-        """Parameters as weights of monomials of scaled coordinates."""
-        if self.polynomials == "monomial":
-            return scaled
-        return torch.from_numpy(self.features.heat(-np.ones(self.features.dim)).T @ scaled.numpy())
-
-    def _predict(self, solution: Solution, y: torch.Tensor) -> torch.Tensor:
-        weights = self._closed(solution.scaled).T.contiguous().to(y)
-        scaled = y / solution.spread.to(y)[:, None]
-        blocks = [weights @ self.features.evaluate(block) for block in scaled.split(IMAGES, dim=1)]
-        return torch.cat(blocks, dim=1)
 
 
 def _unit(group: Group, spread: torch.Tensor) -> torch.Tensor:
@@ -322,21 +176,3 @@ def _scaled(equations: Equations, group: Group) -> torch.Tensor:
     """The Gram in coordinates of unit noisy variance, [K, F, F]."""
     unit = _unit(group, equations.spread)
     return equations.gram / (unit[:, :, None] * unit[:, None, :])
-
-
-def _condition(gram: torch.Tensor) -> torch.Tensor:
-    """Ratio of the extreme eigenvalues of symmetric matrices [..., F, F]."""
-    eigenvalues = torch.linalg.eigvalsh(gram)
-    smallest, largest = eigenvalues[..., 0], eigenvalues[..., -1]
-    return torch.where(smallest > 0, largest / smallest, torch.inf)
-
-
-def _free_bytes(device: str) -> int:
-    return torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available
-
-
-def _joint_bytes(features: int, dim: int, noise: SampledNoise | None, held_out: bool) -> int:
-    """Sums, one Gram to be solved in place, right-hand sides and solutions, and a block of features."""
-    levels = 1 if noise is None else len(noise.sigmas)
-    sums = levels * (features**2 + (features * dim if noise else 0)) * (3 if held_out else 1)
-    return 8 * (sums + features**2 + (5 + KEPT) * features * dim + 2 * features * IMAGES)

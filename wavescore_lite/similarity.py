@@ -17,7 +17,7 @@ def structural_similarity(estimates: torch.Tensor, clean: torch.Tensor) -> torch
 
     Parameters
     ----------
-    estimates, clean : tensor [n, size, size] in [0, 1], size >= 11
+    estimates, clean : tensor [n, height, width] in [0, 1], each side >= 11
 
     Returns
     -------
@@ -36,19 +36,16 @@ def structural_similarity(estimates: torch.Tensor, clean: torch.Tensor) -> torch
     """
     if estimates.shape != clean.shape or estimates.ndim != 3 or min(estimates.shape[1:]) < WINDOW:
         shapes = f"{list(estimates.shape)} and {list(clean.shape)}"
-        raise ValueError(f"images have shapes {shapes}; expected both [n, size, size] with size >= {WINDOW}")
+        raise ValueError(f"images have shapes {shapes}; expected both [n, height, width] with sides >= {WINDOW}")
     pairs = zip(estimates.split(BATCH), clean.split(BATCH), strict=True)
     return torch.cat([_similarity(*pair) for pair in pairs])
 
 
 def _similarity(estimates: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
-    places = torch.arange(clean.shape[1], dtype=torch.float64, device=clean.device)
-    steps = places - places[WINDOW // 2 : -(WINDOW // 2), None]  # from the middle of each window, a row each
-    windows = torch.exp(-(steps**2) / (2 * SPREAD**2)) * (steps.abs() <= WINDOW // 2)
-    windows = windows / windows.sum(dim=1, keepdim=True)
+    down, across = (_windows(side, clean.device) for side in clean.shape[1:])
 
     def smooth(values: torch.Tensor) -> torch.Tensor:
-        return windows @ values @ windows.T
+        return down @ values @ across.T
 
     x, y = estimates.double(), clean.double()
     mean_x, mean_y = smooth(x), smooth(y)
@@ -57,3 +54,11 @@ def _similarity(estimates: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
     brightness = (2 * mean_x * mean_y + STABLE[0]) / (mean_x**2 + mean_y**2 + STABLE[0])
     structure = (2 * covariance + STABLE[1]) / (variance_x + variance_y + STABLE[1])
     return (brightness * structure).mean(dim=(1, 2))
+
+
+def _windows(side: int, device: torch.device) -> torch.Tensor:
+    """Weights of every window that fits into a side, a row each: [side - 10, side]."""
+    places = torch.arange(side, dtype=torch.float64, device=device)
+    steps = places - places[WINDOW // 2 : -(WINDOW // 2), None]  # from the middle of the window
+    weights = torch.exp(-(steps**2) / (2 * SPREAD**2)) * (steps.abs() <= WINDOW // 2)
+    return weights / weights.sum(dim=1, keepdim=True)

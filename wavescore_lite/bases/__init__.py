@@ -1,6 +1,27 @@
 """Images <-> coefficients, and what is whose neighbour: an orthonormal periodized wavelet basis, and padded frames."""
 
-from .frames import WaveletFrame
-from .wavelets import Subband, WaveletBasis
+from __future__ import annotations
 
-__all__ = ["Subband", "WaveletBasis", "WaveletFrame"]
+from typing import Any
+
+from .frames import WaveletFrame
+from .protocol import Basis, Subband
+from .wavelets import WaveletBasis
+
+__all__ = ["KINDS", "Basis", "Subband", "WaveletBasis", "WaveletFrame", "make_basis"]
+
+KINDS: dict[str, type[WaveletBasis] | type[WaveletFrame]] = {
+    kind.__name__: kind for kind in (WaveletBasis, WaveletFrame)
+}
+
+
+def make_basis(kind: str, **options: Any) -> Basis:
+    """The basis of a kind and its `options`, as a file holds them.
+
+    Examples
+    --------
+    >>> basis = WaveletBasis((8, 16), "haar")
+    >>> make_basis("WaveletBasis", **basis.options) == basis
+    True
+    """
+    return KINDS[kind](**options)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pywt
@@ -24,18 +25,20 @@ from torch.nn.functional import one_hot, pad
 
 from ..support.checks import check_coefficients, check_images
 from ..support.parallel import empty_like_rows, over_blocks
-from .wavelets import Subband, WaveletBasis
+from .tree import Filters, Wavelet, WaveletTree, tree
 
 MODES = ("zero", "constant", "symmetric", "reflect", "periodic", "smooth", "antisymmetric", "antireflect")
 BLOCK = 128  # images that a worker transforms at a time
 
+Pair = tuple[torch.Tensor, torch.Tensor]  # a matrix for columns, one for rows
 
-class WaveletFrame:
+
+class WaveletFrame(WaveletTree):
     """Overcomplete 2-D wavelet transform of PyWavelets' padding modes, and its pseudo-inverse (section 3 of the paper).
 
     Parameters
     ----------
-    size, wavelet, level : int, str, int or None
+    shape, wavelet, level
         As for `WaveletBasis`, with the same default level, so that a frame and a basis compare subband by subband.
     mode : str
         How the image goes on outside the square, in PyWavelets' words: "zero", "constant", "symmetric", "reflect",
@@ -44,7 +47,7 @@ class WaveletFrame:
     Attributes
     ----------
     subbands : tuple of Subband
-        In the order of `pywt.wavedec2`. `scale` is that of the basis; `side` is larger than 2^scale.
+        In the order of `pywt.wavedec2`. `scale` is that of the basis; there are more places than in it.
     orthonormal : bool
         False: noise of variance sigma^2 in each pixel has covariance sigma^2 B B^T over coefficients, which is no
         multiple of 1. Formulas that integrate independent noise out do not hold here; fits on noisy copies do.
@@ -60,6 +63,10 @@ class WaveletFrame:
     `pywt.dwt_max_level`, the deepest taken here, it warns that padding reaches all of the coarsest coefficients. The
     haar filter never reaches over the edge, and its frame is the basis.
 
+    Places lie further out than in the basis: place k of a level stands over places 2 k - lag and 2 k + 1 - lag of the
+    finer one, with lag = taps / 2 - 1, in every mode. That is where parents are looked for, and nothing is the
+    neighbour of what lies at the opposite edge.
+
     Examples
     --------
     >>> frame = WaveletFrame(32, wavelet="db2", mode="symmetric")
@@ -73,41 +80,36 @@ class WaveletFrame:
     """
 
     orthonormal = False
-    atoms = WaveletBasis.atoms
+    wraps = False
 
-    def __init__(self, size: int, wavelet: str = "db2", level: int | None = None, mode: str = "symmetric") -> None:
+    def __init__(
+        self,
+        shape: int | tuple[int, int],
+        wavelet: Wavelet = "db2",
+        level: int | None = None,
+        mode: str = "symmetric",
+    ) -> None:
         if mode not in MODES:
             raise ValueError(f"mode is {mode!r}; expected one of {MODES} ('periodization' is WaveletBasis)")
-        basis = WaveletBasis(size, wavelet, level)
-        self.size, self.wavelet, self.level, self.mode = basis.size, basis.wavelet, basis.level, mode
-        self._steps = _level_matrices(self.size, wavelet, mode, self.level)
-        self.subbands = _subbands(self.size, [len(matrix) // 2 for matrix in self._steps])
+        super().__init__(shape, wavelet, level)
+        self.mode, self.lag = mode, len(self._filters[0]) // 2 - 1
+        self._steps = self._level_matrices(mode)
+        self.subbands = tree([(len(down) // 2, len(across) // 2) for down, across in self._steps], self.shape)
 
     def __repr__(self) -> str:
-        return f"WaveletFrame({self.size}, wavelet={self.wavelet!r}, level={self.level}, mode={self.mode!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, WaveletFrame) and repr(self) == repr(other)
-
-    def __hash__(self) -> int:
-        return hash(repr(self))
+        return f"{super().__repr__()[:-1]}, mode={self.mode!r})"
 
     @property
-    def options(self) -> dict[str, int | str]:
+    def options(self) -> dict[str, Any]:
         """The arguments that make this frame."""
-        return {"size": self.size, "wavelet": self.wavelet, "level": self.level, "mode": self.mode}
-
-    @property
-    def dim(self) -> int:
-        """Number of coefficients M, at least size * size."""
-        return self.subbands[-1].slice.stop
+        return {**super().options, "mode": self.mode}
 
     def analyze(self, images: torch.Tensor) -> torch.Tensor:
         """Coefficients y = B x of images x.
 
         Parameters
         ----------
-        images : tensor [n, size, size], float32 or float64
+        images : tensor [n, height, width], float32 or float64
 
         Returns
         -------
@@ -118,22 +120,22 @@ class WaveletFrame:
         TypeError, ValueError
             For another dtype or shape, NaN or infinity.
         """
-        images = check_images(images, self.size, finite=False)
+        images = check_images(images, self.shape, finite=False)
         out = empty_like_rows(images, self.dim)
-        steps = [matrix.to(images) for matrix in self._steps]
+        steps = [(down.to(images), across.to(images)) for down, across in self._steps]
 
         def work(rows: slice) -> None:
             block = images[rows]
             scaling, *details = self._bands(out[rows])
-            for matrix, bands in zip(steps, reversed(details), strict=True):
-                quarters = _cut(matrix @ (block @ matrix.T))
+            for (down, across), bands in zip(steps, reversed(details), strict=True):
+                quarters = _cut(down @ (block @ across.T))
                 bands.copy_(quarters[:, 1:])
                 block = quarters[:, 0]
             scaling.copy_(block[:, None])
 
         over_blocks(lambda: work, len(images), BLOCK)
         if not out[:, 0].sum().isfinite():  # one NaN or infinity makes every coefficient of its image one
-            check_images(images, self.size)
+            check_images(images, self.shape)
         return out
 
     def synthesize(self, coefficients: torch.Tensor) -> torch.Tensor:
@@ -145,7 +147,7 @@ class WaveletFrame:
 
         Returns
         -------
-        tensor [n, size, size] of the same dtype and device
+        tensor [n, height, width] of the same dtype and device
 
         Raises
         ------
@@ -153,8 +155,8 @@ class WaveletFrame:
             For another dtype or shape.
         """
         coefficients = check_coefficients(coefficients, self.dim)
-        out = empty_like_rows(coefficients, self.size**2)
-        orthogonal = [matrix.to(coefficients) for matrix in self._orthogonal]
+        out = empty_like_rows(coefficients, self._pixels)
+        orthogonal = [(down.to(coefficients), across.to(coefficients)) for down, across in self._orthogonal]
         constraint, gain = (matrix.to(coefficients) for matrix in self._correction)
 
         def work(rows: slice) -> None:
@@ -162,20 +164,20 @@ class WaveletFrame:
             out[rows] = image + (rest - image @ constraint) @ gain
 
         over_blocks(lambda: work, len(coefficients), BLOCK)
-        return out.unflatten(1, (self.size, self.size))
+        return out.unflatten(1, self.shape)
 
     def matrix(self, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-        """The matrix B [M, size * size]; row i gives coefficient i of an image, flattened row-major."""
-        pixels = torch.eye(self.size**2, dtype=dtype).unflatten(1, (self.size, self.size))
+        """The matrix B [M, d]; row i gives coefficient i of an image, flattened row-major."""
+        pixels = torch.eye(self._pixels, dtype=dtype).unflatten(1, self.shape)
         return self.analyze(pixels).T.contiguous()
 
     def left_inverse(self, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-        """The pseudo-inverse B^+ [size * size, M], with B^+ B = 1; its columns are what `synthesize` adds up."""
+        """The pseudo-inverse B^+ [d, M], with B^+ B = 1; its columns are what `synthesize` adds up."""
         return self.synthesize(torch.eye(self.dim, dtype=dtype)).flatten(1).T.contiguous()
 
     def noise_covariance(self, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-        """Covariance B B^T [M, M], of rank size * size, of the coefficients of white noise of variance 1."""
-        return self.analyze(self.matrix(dtype).unflatten(1, (self.size, self.size)))
+        """Covariance B B^T [M, M], of rank d, of the coefficients of white noise of variance 1."""
+        return self.analyze(self.matrix(dtype).unflatten(1, self.shape))
 
     def frame_bounds(self) -> tuple[float, float]:
         """The least and the largest energy (sum of squares) of B x for an image x of energy 1, the spectrum of B^T B.
@@ -187,44 +189,55 @@ class WaveletFrame:
         """
         smaller = min(self._correction[0], self._correction[0].T, key=len)  # C^T or C: B^T B = 1 + C^T C
         stretched = torch.linalg.eigvalsh(smaller @ smaller.T).clamp(min=0)
-        spectrum = 1 + pad(stretched, (0, self.size**2 - len(smaller)))
+        spectrum = 1 + pad(stretched, (0, self._pixels - len(smaller)))
         return spectrum.min().item(), spectrum.max().item()
 
+    @property
+    def _pixels(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+    def _level_matrices(self, mode: str) -> list[Pair]:
+        """Each level's matrices for columns and rows, finest first: [2 s', s], low-pass rows above high-pass rows."""
+        pairs, (height, width) = [], self.shape
+        for _ in range(self.level):
+            pairs.append((_level_matrix(self._filters, height, mode), _level_matrix(self._filters, width, mode)))
+            height, width = (len(matrix) // 2 for matrix in pairs[-1])
+        return pairs
+
     @cached_property
-    def _orthogonal(self) -> list[torch.Tensor]:
-        """Each level's matrix with zeros outside, completed by columns to an orthogonal one, [2 s', 2 s']."""
-        zero = _level_matrices(self.size, self.wavelet, "zero", self.level)
-        return [torch.from_numpy(np.hstack([matrix, scipy.linalg.null_space(matrix.T)])) for matrix in zero]
+    def _orthogonal(self) -> list[Pair]:
+        """Each level's matrices with zeros outside, completed by columns to orthogonal ones, [2 s', 2 s']."""
+        return [(_completed(down), _completed(across)) for down, across in self._level_matrices("zero")]
 
     @cached_property
     def _correction(self) -> tuple[torch.Tensor, torch.Tensor]:
         """C^T [d, M - d] and (1 + C C^T)^-1 C [M - d, d], by a QR of (C^T; 1): C C^T would square the condition."""
-        pixels = torch.arange(self.size**2).split(BLOCK)
-        images = (one_hot(block, self.size**2).double().unflatten(1, (self.size, self.size)) for block in pixels)
+        pixels = torch.arange(self._pixels).split(BLOCK)
+        images = (one_hot(block, self._pixels).double().unflatten(1, self.shape) for block in pixels)
         constraint = torch.cat([self._turn(self.analyze(block), self._orthogonal)[1] for block in images])
         q, r = torch.linalg.qr(torch.cat([constraint, torch.eye(constraint.shape[1], dtype=torch.float64)]))
         return constraint, torch.linalg.solve_triangular(r, q[: len(constraint)].T, upper=True)
 
-    def _turn(self, coefficients: torch.Tensor, orthogonal: list[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _turn(self, coefficients: torch.Tensor, orthogonal: list[Pair]) -> tuple[torch.Tensor, torch.Tensor]:
         """Coefficients [n, M] turned by the orthogonal matrices into images [n, d] and the rest [n, M - d]."""
         scaling, *details = self._bands(coefficients)
         block, rest = scaling[:, 0], []
-        for bands, matrix, step in zip(details, reversed(orthogonal), reversed(self._steps), strict=True):
-            whole = matrix.T @ (_join(torch.cat([block[:, None], bands], dim=1)) @ matrix)
-            side = step.shape[1]
-            block = whole[:, :side, :side]
-            rest += [whole[:, side:].flatten(1), whole[:, :side, side:].flatten(1)]
+        for bands, (down, across), step in zip(details, reversed(orthogonal), reversed(self._steps), strict=True):
+            whole = down.T @ (_join(torch.cat([block[:, None], bands], dim=1)) @ across)
+            height, width = (matrix.shape[1] for matrix in step)
+            block = whole[:, :height, :width]
+            rest += [whole[:, height:].flatten(1), whole[:, :height, width:].flatten(1)]
         return block.flatten(1), torch.cat(rest, dim=1)
 
     def _bands(self, coefficients: torch.Tensor) -> list[torch.Tensor]:
-        """Views of the scaling coefficients, [n, 1, side, side], then of each level's h, v, d, [n, 3, side, side]."""
-        shapes = [(3 if index else 1, band.side, band.side) for index, band in enumerate(self.subbands[::3])]
+        """Views of the scaling coefficients, [n, 1, *places], then of each level's h, v, d, [n, 3, *places]."""
+        shapes = [(3 if index else 1, *band.shape) for index, band in enumerate(self.subbands[::3])]
         parts = coefficients.split([math.prod(shape) for shape in shapes], dim=1)
         return [part.unflatten(1, shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 def _cut(block: torch.Tensor) -> torch.Tensor:
-    """The quarters of [n, 2 s, 2 s] as [n, 4, s, s]: a, h below it, v beside it, d."""
+    """The quarters of [n, 2 r, 2 s] as [n, 4, r, s]: a, h below it, v beside it, d."""
     return block.unflatten(2, (2, -1)).unflatten(1, (2, -1)).permute(0, 3, 1, 2, 4).flatten(1, 2)
 
 
@@ -233,20 +246,12 @@ def _join(bands: torch.Tensor) -> torch.Tensor:
     return bands.unflatten(1, (2, 2)).permute(0, 2, 3, 1, 4).flatten(3, 4).flatten(1, 2)
 
 
-def _level_matrices(side: int, wavelet: str, mode: str, level: int) -> list[torch.Tensor]:
-    """Each level in one dimension, finest first: [2 s', s] with low-pass rows above high-pass rows."""
-    matrices = []
-    for _ in range(level):
-        matrices.append(torch.from_numpy(np.concatenate(pywt.dwt(np.eye(side), wavelet, mode=mode, axis=0))))
-        side = len(matrices[-1]) // 2
-    return matrices
+def _completed(matrix: torch.Tensor) -> torch.Tensor:
+    """Orthonormal columns and as many more as make them a basis."""
+    return torch.from_numpy(np.hstack([matrix, scipy.linalg.null_space(matrix.T)]))
 
 
-def _subbands(size: int, sides: list[int]) -> tuple[Subband, ...]:
-    """Subbands of levels with these sides, finest first; scales count down from the image's."""
-    scale = size.bit_length() - 1 - len(sides)
-    bands = [Subband(scale, "a", 0, sides[-1])]
-    for step, side in enumerate(reversed(sides)):
-        start = bands[-1].slice.stop
-        bands += [Subband(scale + step, o, start + k * side**2, side) for k, o in enumerate("hvd")]
-    return tuple(bands)
+def _level_matrix(filters: Filters, side: int, mode: str) -> torch.Tensor:
+    low, high = (taps.tolist() for taps in filters)
+    wavelet = pywt.Wavelet("", filter_bank=[low, high, low[::-1], high[::-1]])
+    return torch.from_numpy(np.concatenate(pywt.dwt(np.eye(side), wavelet, mode=mode, axis=0)))

@@ -14,16 +14,17 @@ from scipy.linalg import lapack
 from ..bases.wavelets import WaveletBasis, block_size
 from ..couplings import Group
 from ..joint import add_products
-from ..moments import FEATURE_BYTES, IMAGES
+from ..moments import BATCH, BLOCK_BYTES
 from ..polynomials import PolynomialFamily
 from ..support.parallel import empty_like_rows, over_blocks
 
 
 def transform(basis: WaveletBasis, images: torch.Tensor) -> int:
-    """Read images [n, size, size] once, multiply by the matrices of all levels from both sides, write once."""
+    """Read square images [n, side, side] once, multiply by the matrices of all levels from both sides, write once."""
     out = empty_like_rows(images, basis.dim)
     count = block_size(images)
-    matrices = [torch.rand(basis.size >> step, basis.size >> step).to(images) for step in range(basis.level)]
+    (side, _) = basis.shape  # a square
+    matrices = [torch.rand(side >> step, side >> step).to(images) for step in range(basis.level)]
 
     def worker() -> Callable[[slice], None]:
         scratch = images.new_empty(count * basis.dim)
@@ -82,9 +83,9 @@ def level(groups: Sequence[Group], device: str = "cpu") -> int:
 
 def joint(features: int, dim: int, images: int, levels: int, device: str = "cpu") -> int:
     """Add products of features [P, images] to the lower triangle of a P x P matrix, then factor and solve it."""
-    values = torch.rand(features, min(IMAGES, images), dtype=torch.float64, device=device)
+    values = torch.rand(features, min(BATCH, images), dtype=torch.float64, device=device)
     gram = torch.zeros(features, features, dtype=torch.float64, device=device)
-    for start in range(0, images, IMAGES):
+    for start in range(0, images, BATCH):
         add_products(gram, values[:, : images - start].contiguous())
     system = (torch.eye(features, dtype=torch.float64) + 1 / features).numpy()
     right = torch.rand(dim, features, dtype=torch.float64).numpy().T
@@ -115,9 +116,9 @@ def _over_features(
     """Blocks of `moments.over_features`: each worker has one, and fills it from the coefficients if it is to read."""
     neighbours = torch.from_numpy(group.neighbours).to(coefficients.device)
     family, count = group.family, coefficients.shape[1]
-    images, closed = min(IMAGES, count), len(group.family.closed)
+    images, closed = min(BATCH, count), len(group.family.closed)
     per_target = closed * images * coefficients.element_size()
-    targets = max(1, FEATURE_BYTES[coefficients.device.type] // per_target)
+    targets = max(1, BLOCK_BYTES[coefficients.device.type] // per_target)
     steps = _steps(family)
 
     def worker() -> Callable[[slice], None]:

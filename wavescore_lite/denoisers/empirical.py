@@ -5,11 +5,12 @@ from __future__ import annotations
 import torch
 
 from ..support.checks import check_images, check_sigma
+from .protocol import WithScore
 
-BLOCK = 8192  # training images that are compared with at a time
+BATCH = 8192  # training images that are compared with at a time
 
 
-class PosteriorMean:
+class PosteriorMean(WithScore):
     """The mean of the training images, each weighted by its likelihood under the noise.
 
     The weight of x_i is exp(-(x - x_i)^2 / 2 sigma^2), up to their sum. It is E[x_0 given x_sigma = x] for data that
@@ -29,24 +30,24 @@ class PosteriorMean:
         self.images: torch.Tensor | None = None
 
     def fit(self, images: torch.Tensor) -> PosteriorMean:
-        """Keep images [n, size, size], float32 or float64; they are not copied."""
+        """Keep images [n, height, width], float32 or float64; they are not copied."""
         self.images = check_images(images)
         return self
 
     def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Estimate of the clean images from noisy ones [n, size, size], same dtype.
+        """Estimate of the clean images from noisy ones [n, height, width], same dtype.
 
-        Blocks of training images pass by; sums are kept in units of the largest weight so far, so that nothing
+        Batches of training images pass by; sums are kept in units of the largest weight so far, so that nothing
         overflows and no [n, training images] matrix is held.
         """
         if self.images is None:
             raise RuntimeError("PosteriorMean is not fitted; expected fit(images) first")
-        noisy, sigma = check_images(noisy, self.images.shape[1]), check_sigma(sigma)
+        noisy, sigma = check_images(noisy, self.images.shape[1:]), check_sigma(sigma)
         x = noisy.flatten(1)
         largest = x.new_full((len(x), 1), -torch.inf)
         total, weighted = torch.zeros_like(largest), torch.zeros_like(x)
-        for block in self.images.split(BLOCK):
-            clean = block.to(x).flatten(1)
+        for batch in self.images.split(BATCH):
+            clean = batch.to(x).flatten(1)
             exponents = (x @ clean.T - clean.square().sum(1) / 2) / sigma**2  # without -|x|^2 / 2, which cancels
             highest = torch.maximum(largest, exponents.amax(1, keepdim=True))
             weights, before = torch.exp(exponents - highest), torch.exp(largest - highest)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 
 from ..support.checks import check_images, check_sigma
+from .protocol import WithScore
 
 BATCH = 8192
 
 
-class MeanImage:
+class MeanImage(WithScore):
     """The best guess that does not look: the mean of the training images, whatever is shown.
 
     Examples
@@ -25,18 +24,22 @@ class MeanImage:
         self.mean: torch.Tensor | None = None
 
     def fit(self, images: torch.Tensor) -> MeanImage:
-        """Average images [n, size, size], float32 or float64, in float64."""
+        """Average images [n, height, width], float32 or float64, in float64."""
         images = check_images(images)
-        self.mean = sum(batch.double().sum(0) for batch in images.split(BATCH)) / len(images)
+        total = torch.zeros(images.shape[1:], dtype=torch.float64)
+        for batch in images.split(BATCH):
+            total += batch.double().sum(0)
+        self.mean = total / len(images)
         return self
 
     def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
-        """The mean image for each of the noisy images [n, size, size]."""
-        noisy, _ = _checked(self, self.mean, noisy, sigma)
-        return self.mean.to(noisy).expand_as(noisy)
+        """The mean image for each of the noisy images [n, height, width]."""
+        mean = _fitted(self, self.mean)
+        check_sigma(sigma)
+        return mean.to(check_images(noisy, mean.shape)).expand_as(noisy)
 
 
-class Wiener:
+class Wiener(WithScore):
     """The best linear denoiser of all pixels together: mu + C (C + sigma^2)^-1 (x - mu) (Wiener, 1949).
 
     It is the exact posterior mean if the images are Gaussian, and needs their mean and covariance only: what a
@@ -55,17 +58,18 @@ class Wiener:
         self.directions: torch.Tensor | None = None
 
     def fit(self, images: torch.Tensor) -> Wiener:
-        """Diagonalise the covariance of images [n, size, size], float32 or float64; sums in float64."""
+        """Diagonalise the covariance of images [n, height, width], float32 or float64; sums in float64."""
         mean, gram = pixel_moments(images)
-        self.variances, self.directions = torch.linalg.eigh(gram - torch.outer(mean, mean))
-        self.variances.clamp_min_(0)
-        self.mean = mean.unflatten(0, (math.isqrt(len(mean)), -1))
+        variances, self.directions = torch.linalg.eigh(gram - torch.outer(mean, mean))
+        self.variances = variances.clamp_min(0)
+        self.mean = mean.unflatten(0, images.shape[1:])
         return self
 
     def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Estimate of the clean images from noisy ones [n, size, size], same dtype, not clipped."""
-        noisy, sigma = _checked(self, self.mean, noisy, sigma)
-        mean, variances, directions = (part.to(noisy) for part in (self.mean, self.variances, self.directions))
+        """Estimate of the clean images from noisy ones [n, height, width], same dtype, not clipped."""
+        mean, variances, directions = (_fitted(self, part) for part in (self.mean, self.variances, self.directions))
+        noisy, sigma = check_images(noisy, mean.shape), check_sigma(sigma)
+        mean, variances, directions = mean.to(noisy), variances.to(noisy), directions.to(noisy)
         amplitudes = (noisy - mean).flatten(1) @ directions
         shrunk = amplitudes * (variances / (variances + sigma**2))
         return mean + (shrunk @ directions.T).unflatten(1, mean.shape)
@@ -76,13 +80,13 @@ def pixel_moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
 
     Parameters
     ----------
-    images : tensor [n, size, size], float32 or float64
+    images : tensor [n, height, width], float32 or float64
 
     Returns
     -------
-    mean : tensor [size * size], float64
+    mean : tensor [d], float64
         E[x], the expectation taken over the images.
-    gram : tensor [size * size, size * size], float64
+    gram : tensor [d, d], float64
         E[x x^T], not centred.
 
     Examples
@@ -92,7 +96,7 @@ def pixel_moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     (0.5, 0.25)
     """
     images = check_images(images)
-    pixels = images.shape[1] ** 2
+    pixels = images[0].numel()
     total, products = torch.zeros(pixels).double(), torch.zeros(pixels, pixels).double()
     for batch in images.split(BATCH):
         flat = batch.double().flatten(1)
@@ -101,7 +105,7 @@ def pixel_moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return total / len(images), products / len(images)
 
 
-def _checked(model: object, mean: torch.Tensor | None, noisy: torch.Tensor, sigma: float) -> tuple[torch.Tensor, float]:
-    if mean is None:
+def _fitted(model: object, part: torch.Tensor | None) -> torch.Tensor:
+    if part is None:
         raise RuntimeError(f"{type(model).__name__} is not fitted; expected fit(images) first")
-    return check_images(noisy, mean.shape[0]), check_sigma(sigma)
+    return part

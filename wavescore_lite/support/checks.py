@@ -15,7 +15,7 @@ Shape = tuple[int, int]
 
 def check_images(
     images: torch.Tensor,
-    shape: int | Shape | None = None,
+    shape: int | Sequence[int] | None = None,
     value_range: tuple[float, float] | None = None,
     finite: bool = True,
 ) -> torch.Tensor:
@@ -54,7 +54,7 @@ def check_images(
     if images.dtype not in (torch.float32, torch.float64):
         given = str(images.dtype).removeprefix("torch.")
         raise TypeError(f"images have dtype {given}; expected float32 or float64 (for bytes: images.float() / 255)")
-    required = (shape, shape) if isinstance(shape, int) else shape
+    required = (shape, shape) if isinstance(shape, int) else shape and tuple(shape)
     expected = "[n, height, width]" if required is None else f"[n, {required[0]}, {required[1]}]"
     found = list(images.shape)
     if len(found) == 2:
@@ -99,7 +99,7 @@ def check_sigma(sigma: float) -> float:
     return float(sigma)
 
 
-def check_ridge(ridge: float) -> float:
+def check_ridge(ridge: float | str) -> float:
     """Return the ridge as a float; refuse what is not finite and >= 0.
 
     Examples

@@ -155,8 +155,9 @@ def test_noise_levels_are_strictly_decreasing_to_zero():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"steps": 0}, "steps must be an integer of at least 1, got 0"),
-        ({"steps": 2.5}, "steps must be an integer"),
+        ({"steps": 0}, "steps is 0; expected an integer >= 1"),
+        ({"steps": 2.5}, "steps is 2.5; expected an integer"),
+        ({"steps": True}, "steps is True; expected an integer"),
         ({"sigma_min": 0.0}, "expected 0 < sigma_min < sigma_max"),
         ({"sigma_max": 0.01}, "expected 0 < sigma_min < sigma_max"),
         ({"sigma_max": math.inf}, "expected 0 < sigma_min < sigma_max"),
@@ -171,10 +172,11 @@ def test_noise_levels_refuses(arguments, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"shape": ()}, r"shape must be a sequence of positive integers, got \(\)"),
-        ({"shape": 5}, "shape must be a sequence of positive integers, got 5"),
-        ({"shape": (2, -1)}, "shape must be a sequence of positive integers"),
-        ({"shape": (2, 1.5)}, "shape must be a sequence of positive integers"),
+        ({"shape": ()}, r"shape is \(\); expected a sequence of integers >= 1"),
+        ({"shape": 5}, "shape is 5; expected a sequence of integers"),
+        ({"shape": (2, -1)}, r"shape is \(2, -1\); expected"),
+        ({"shape": (2, 1.5)}, r"shape is \(2, 1.5\); expected"),
+        ({"shape": (2, True)}, r"shape is \(2, True\); expected"),
         ({"sigmas": [1.0]}, "sigmas must be a sequence of at least 2 levels"),
         ({"sigmas": [[1.0, 0.0]]}, r"at least 2 levels, got shape \(1, 2\)"),
         ({"sigmas": [2.0, 1.0]}, "strictly decreasing to 0"),

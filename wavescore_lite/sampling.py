@@ -7,6 +7,7 @@ from itertools import pairwise
 import torch
 
 from .denoisers import Denoiser
+from .support.checks import check_integer
 
 
 def noise_levels(steps: int = 50, sigma_max: float = 80.0, sigma_min: float = 0.02, rho: float = 7.0) -> torch.Tensor:
@@ -36,8 +37,7 @@ def noise_levels(steps: int = 50, sigma_max: float = 80.0, sigma_min: float = 0.
     >>> noise_levels(3, sigma_max=4.0, sigma_min=1.0, rho=2.0).tolist()
     [4.0, 2.25, 1.0, 0.0]
     """
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps must be an integer of at least 1, got {steps!r}")
+    steps = check_integer("steps", steps, 1)
     if not 0 < sigma_min < sigma_max < math.inf:
         raise ValueError(f"expected 0 < sigma_min < sigma_max < inf, got {sigma_min!r} and {sigma_max!r}")
     if not 0 < rho < math.inf:
@@ -121,9 +121,12 @@ def sample(
 
 
 def _checked_shape(shape: Sequence[int]) -> torch.Size:
-    sizes = tuple(shape) if isinstance(shape, Sequence) else ()
-    if not sizes or any(isinstance(n, bool) or not isinstance(n, int) or n < 1 for n in sizes):
-        raise ValueError(f"shape must be a sequence of positive integers, got {shape!r}")
+    try:
+        sizes = [check_integer("shape", size, 1) for size in shape]
+    except (TypeError, ValueError):
+        sizes = []
+    if not sizes:
+        raise ValueError(f"shape is {shape!r}; expected a sequence of integers >= 1")
     return torch.Size(sizes)
 
 

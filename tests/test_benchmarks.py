@@ -11,7 +11,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from wavescore_lite import WaveletBasis, band_tied, independent, local_coupled
-from wavescore_lite.benchmarks import bare, cases, memory, report, timing
+from wavescore_lite.benchmarks import Setting, bare, cases, memory, report, timing
 from wavescore_lite.moments import over_features
 
 COUPLINGS = [independent(3), band_tied(3), local_coupled(3, radius=1), local_coupled(2, 1, parent=True)]
@@ -194,7 +194,7 @@ def test_memory_is_what_is_held_at_the_peak():
 
 
 def test_limits_are_the_ones_that_were_set():
-    setting = cases.Setting("strokes", images=64, size=16, turns=1, seconds=0)
+    setting = Setting("strokes", images=64, size=16, turns=1, seconds=0)
     limits = {}
     for part in (cases.passes, cases.after_a_pass, cases.joint_fit, cases.transforms, cases.sweeps):
         for made in part(setting):
@@ -222,10 +222,10 @@ def test_limits_are_the_ones_that_were_set():
     [({}, True), ({"images": 500}, False), ({"size": 16}, False), ({"device": "cuda"}, False)],
 )
 def test_limits_are_for_the_full_run_on_the_cpu(options, judged):
-    assert cases.Setting(**options).judged is judged
+    assert Setting(**options).judged is judged
 
 
 def test_equally_many_pixels_at_every_size():
-    setting = cases.Setting("strokes", images=640, size=16)
+    setting = Setting("strokes", images=640, size=16)
     shapes = {(made.size, made.images) for made in cases.sweeps(setting) if made.axis == "size"}
     assert shapes == {(8, 640), (16, 160), (32, 40), (64, 10)}

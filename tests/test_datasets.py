@@ -373,7 +373,7 @@ def triangle_resize(images, size):
 
 @pytest.mark.parametrize("size", [8, 16, 28, 32, 64])
 def test_resize_is_antialiased_bilinear(size, monkeypatch):
-    monkeypatch.setattr(mnist, "BLOCK", 3)
+    monkeypatch.setattr(mnist, "BATCH", 3)
     images = np.random.default_rng(1).integers(0, 256, (7, 28, 28), dtype=np.uint8)
     resized = mnist.resize(images, size)
     assert resized.dtype == torch.float32

@@ -13,7 +13,8 @@ from torch import nn
 
 import wavescore_lite as ws
 from wavescore_lite.networks import Network, files, networks, preconditioning, save_network
-from wavescore_lite.networks.backbones import DESIGNS, SelfAttention
+from wavescore_lite.networks.backbones import SelfAttention
+from wavescore_lite.networks.designs import DESIGNS
 from wavescore_lite.networks.files import WEIGHTS, weights_file
 
 pytestmark = pytest.mark.usefixtures("single_threaded")

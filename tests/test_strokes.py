@@ -32,7 +32,7 @@ def test_an_item_does_not_depend_on_its_company(monkeypatch):
     together = strokes.draw(items, 20)
     assert_array_equal(strokes.draw(items[::-1], 20), together[::-1])
     assert_array_equal(np.concatenate([strokes.draw(items[i : i + 1], 20) for i in range(40)]), together[:40])
-    monkeypatch.setattr(strokes, "BLOCK", 7)
+    monkeypatch.setattr(strokes, "BATCH", 7)
     assert_array_equal(strokes.draw(items, 20), together)
     assert_array_equal(strokes.labels(items[7:9]), strokes.labels(items)[7:9])
 

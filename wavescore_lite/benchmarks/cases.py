@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -15,14 +14,14 @@ from tqdm import tqdm
 
 from ..bases.wavelets import WaveletBasis
 from ..couplings import Coupling, band_tied, independent, local_coupled
-from ..data import load_images
-from ..moments import IMAGES, Moments
-from ..scores import JointScore, WaveletScore
+from ..joint_score import JointScore
+from ..moments import BATCH, Moments
+from ..scores import WaveletScore
 from . import bare
 from .memory import peak_of_pass
+from .setting import Setting
 from .timing import Case, Limit, Row, growth, row, timed
 
-ALL_IMAGES, FEWEST_IMAGES, FULL_SIZE = 60_000, 64, 32
 DENOISED = 10_000
 SIGMAS = (1.0, 2.0, 3.0, 4.0)
 
@@ -41,39 +40,6 @@ FAMILIES = (
     Family(independent, 3.0, reads=True),
 )
 DEGREE = 3
-
-
-@dataclass(frozen=True)
-class Setting:
-    """On what and how long to measure.
-
-    Parameters
-    ----------
-    dataset : str
-        "mnist" or "strokes".
-    images, size : int
-        How many, at least 64, and their side in pixels; one part looks at half that side and up to four times as much.
-    device : str
-        Where fits, transforms and denoising run, "cpu" or "cuda".
-    turns, seconds : int, float
-        How often a case runs at least, and how long short ones are repeated; see `timing.interleaved`.
-    """
-
-    dataset: str = "strokes"
-    images: int = ALL_IMAGES
-    size: int = FULL_SIZE
-    device: str = "cpu"
-    turns: int = 4
-    seconds: float = 2.0
-
-    @property
-    def judged(self) -> bool:
-        """Whether the limits apply: they are set for all images, at 32 x 32, on the CPU."""
-        return (self.images, self.size, self.device) == (ALL_IMAGES, FULL_SIZE, "cpu")
-
-    def load(self, size: int | None = None, count: int | None = None) -> torch.Tensor:
-        """The first training images; size and count are by default the setting's."""
-        return load_images(self.dataset, size or self.size, "train", limit=count or self.images)
 
 
 def measure(setting: Setting) -> list[Row]:
@@ -226,7 +192,7 @@ def _pass(
         read_and_multiply if family.reads else partial(bare.products, groups, coefficients),
         "analysis, reading, sums" if family.reads else "products",
         len(images),
-        basis.size,
+        images.shape[-1],
         Limit("ratio", family.most) if limited else None,
         axis=axis,
         at=at,
@@ -235,7 +201,7 @@ def _pass(
 
 def _sum_up(groups: list, coefficients: torch.Tensor) -> None:
     moments = Moments(groups, device=str(coefficients.device.type))
-    for batch in coefficients.split(IMAGES):
+    for batch in coefficients.split(BATCH):
         moments.update(batch)
 
 

@@ -17,7 +17,8 @@ from tabulate import tabulate
 
 from .. import plots
 from ..support.storage import whole_file
-from .cases import ALL_IMAGES, FAMILIES, FULL_SIZE, Setting
+from .cases import FAMILIES
+from .setting import ALL_IMAGES, FULL_SIZE, Setting
 from .timing import Row
 
 AXES = {"images": "images", "size": "side of the images in pixels", "radius": "radius", "degree": "degree"}

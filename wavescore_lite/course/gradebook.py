@@ -13,7 +13,8 @@ from tqdm import tqdm
 
 from ..support.storage import read_rows, whole_file, write_rows
 from .grading import COLUMNS, Graded, grade, load_masters
-from .sandbox import LARGEST, Limits, check_that_it_runs
+from .limits import Limits
+from .sandbox import LARGEST, check_that_it_runs
 
 ALSO = "there is also"  # in a remark on another file of the same student and set
 

@@ -17,7 +17,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .sandbox import STATE, Limits, read_notebook, run
+from .limits import Limits
+from .sandbox import STATE, read_notebook, run
 
 COLUMNS = ("student", "set", "points", "out_of", "by_hand", "remarks", "file", "checksum")  # beside the problems
 CANARY = """def _differences():

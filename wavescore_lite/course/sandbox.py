@@ -1,13 +1,12 @@
 """Run a notebook within limits, in a process, a folder and an environment of its own.
 
-That stops loops and hunger for memory; it is no wall. A command that makes one can be put around: see `Limits`.
+That stops loops and hunger for memory; it is no wall. A command that makes one can be put around: see `limits`.
 """
 
 from __future__ import annotations
 
 import contextlib
 import copy
-import math
 import os
 import shlex
 import shutil
@@ -17,11 +16,11 @@ import tempfile
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import matplotlib
 import psutil
+
+from .limits import Limits
 
 WORKER = Path(__file__).with_name("run_notebook.py")
 IN, OUT = "submission.ipynb", "graded.ipynb"
@@ -30,40 +29,6 @@ LARGEST = 4 * 2**20  # bytes of a notebook, handed in or run
 GIBIBYTE = 2**30
 POLL = 0.1  # seconds
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "VIRTUAL_ENV")  # of the environment
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a submission may use.
-
-    Attributes
-    ----------
-    seconds, cell_seconds : float
-        For all of it, and for one cell.
-    memory : float
-        In GiB: for each process, and for all of them together.
-    inside : str
-        A command to run it within, such as one that makes a sandbox; ``{folder}`` in it stands for its folder.
-
-    Raises
-    ------
-    ValueError
-        For a number that is not finite and > 0, or a command that is not there.
-    """
-
-    seconds: float = 600.0
-    cell_seconds: float = 120.0
-    memory: float = 4.0
-    inside: str = ""
-
-    def __post_init__(self) -> None:
-        for name in ("seconds", "cell_seconds", "memory"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise ValueError(f"{name} is {getattr(self, name):g}; expected a finite number > 0")
-            object.__setattr__(self, name, float(getattr(self, name)))
-        program = (shlex.split(self.inside) or [sys.executable])[0]
-        if shutil.which(program) is None:
-            raise ValueError(f"inside is {self.inside!r}; expected a command, and there is no {program}")
 
 
 def read_notebook(path: Path) -> dict:
@@ -107,6 +72,7 @@ def run(notebook: dict, limits: Limits) -> tuple[dict, str]:
     ending : str
         Why it was stopped, "" if it was not.
     """
+    import matplotlib
     import nbformat
 
     notebook = copy.deepcopy(notebook)

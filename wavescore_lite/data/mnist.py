@@ -43,7 +43,7 @@ WAYS = (
 )
 PATIENCE = 5.0
 """Seconds that a server may stay silent."""
-BLOCK = 2048
+BATCH = 2048
 """Images that are resized at a time."""
 
 
@@ -111,11 +111,11 @@ def resize(images: np.ndarray, size: int) -> torch.Tensor:
     tensor([1.])
     """
     resized = torch.empty(len(images), size, size)
-    for start in range(0, len(images), BLOCK):
-        pixels = torch.from_numpy(images[start : start + BLOCK].astype(np.float32) / 255)[:, None]
+    for start in range(0, len(images), BATCH):
+        pixels = torch.from_numpy(images[start : start + BATCH].astype(np.float32) / 255)[:, None]
         if pixels.shape[-1] != size:
             pixels = interpolate(pixels, (size, size), mode="bilinear", antialias=True, align_corners=False)
-        resized[start : start + BLOCK] = pixels[:, 0]
+        resized[start : start + BATCH] = pixels[:, 0]
     return resized.clamp_(0, 1)
 
 

@@ -36,7 +36,7 @@ SOFTNESS = (0.9 * PIXEL, 0.2)
 BENDS = ((0, 1), (1, 0), (1, 1), (0, 2), (2, 0), (1, 2))
 TAIL = 2.2
 """Normal variates are cut off at this many standard deviations, so that every item stays legible."""
-BLOCK = 64
+BATCH = 64
 """Items that are drawn at a time."""
 
 _SLOTS = 64
@@ -79,9 +79,9 @@ def draw(items: np.ndarray, size: int, seed: int = 0) -> np.ndarray:
     """
     items = np.asarray(items)
     images = np.empty((len(items), size, size), dtype=np.uint8)
-    for start in range(0, len(items), BLOCK):
-        uniform = _uniforms(items[start : start + BLOCK], seed)
-        images[start : start + BLOCK] = _ink(*_drawings(uniform), size)
+    for start in range(0, len(items), BATCH):
+        uniform = _uniforms(items[start : start + BATCH], seed)
+        images[start : start + BATCH] = _ink(*_drawings(uniform), size)
     return images
 
 

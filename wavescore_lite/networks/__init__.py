@@ -1,16 +1,9 @@
-"""Trained denoisers to compare with: their designs, their weights, and how they are trained."""
+"""Trained denoisers to compare with: their designs, their weights, and how they are trained.
 
-from .backbones import DESIGNS
-from .files import load_network, save_network, trained, training_log
-from .networks import SIGMA_RANGE, Network, preconditioning
+`designs` names them without importing torch. What is in the face, ``__init__.pyi`` lists; each name is imported when it
+is first asked for.
+"""
 
-__all__ = [
-    "DESIGNS",
-    "SIGMA_RANGE",
-    "Network",
-    "load_network",
-    "preconditioning",
-    "save_network",
-    "trained",
-    "training_log",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

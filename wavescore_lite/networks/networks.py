@@ -1,4 +1,4 @@
-"""Trained denoisers to compare with: the designs of `backbones`, preconditioned for every noise level."""
+"""Trained denoisers to compare with: any of the `designs`, preconditioned for every noise level."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from ..support.checks import check_choice, check_images, check_sigma, check_size
-from .backbones import DESIGNS, Backbone
+from .backbones import Backbone
+from .designs import DESIGNS
 
 SIGMA_RANGE = (0.1, 5.0)  # noise levels that networks are trained on, and asked about
 BATCH_PIXELS = {"cpu": 2**15, "cuda": 2**18}  # denoised at a time: what stays in a cache, or keeps a GPU busy

@@ -13,7 +13,7 @@ import torch
 
 from ..data import registry
 from ..support.checks import check_choice, check_integer, check_size
-from .backbones import DESIGNS
+from .designs import DESIGNS
 from .networks import SIGMA_RANGE
 
 TRAINING = 3  # stream of random numbers, beside noise.FITTING and noise.SCORING
@@ -70,7 +70,7 @@ class Recipe:
         check_choice("dataset", self.dataset, registry.NAMES)
         check_size(self.size)
         for name, least in (("steps", 1), ("batch", 1), ("seed", 0), ("log_every", 1)):
-            check_integer(name, getattr(self, name), least)
+            object.__setattr__(self, name, check_integer(name, getattr(self, name), least))
         if not 0 < self.learning_rate < math.inf:
             raise ValueError(f"learning_rate is {self.learning_rate!r}; expected a finite number > 0")
 

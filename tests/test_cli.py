@@ -10,6 +10,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+import wavescore_lite as ws
 from wavescore_lite import benchmarks
 from wavescore_lite.cli import app
 from wavescore_lite.data import loading as datasets
@@ -75,8 +76,8 @@ def test_demo_prints_the_table_and_draws(here):
 
 def test_demo_scores_held_out_images(monkeypatch):
     asked = []
-    load = datasets.load_images
-    monkeypatch.setattr(datasets, "load_images", lambda *a, **k: asked.append((*a, k["limit"])) or load(*a, **k))
+    load = ws.load_images
+    monkeypatch.setattr(ws, "load_images", lambda *a, **k: asked.append((*a, k["limit"])) or load(*a, **k))
     assert run("demo", "--dataset", "strokes", "--size", "8", "--images", "100", "--degree", "1")[0] == 0
     assert asked == [("strokes", 8, "train", 100), ("strokes", 8, "test", 10)]
 
@@ -92,7 +93,7 @@ def test_demo_takes_mnist_where_it_is_found(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--size", "24"), "size is 24; expected a power of two >= 8"),
+        (("--size", "33"), "shape is (33, 33); expected a height and a width that 2^level divides"),
         (("--degree", "7"), "degree is 7; expected an integer from 1 to 6"),
         (("--degree", "0"), "degree is 0; expected an integer from 1 to 6"),
         (("--degree", "two"), "Invalid value for '--degree'"),
@@ -300,7 +301,7 @@ def test_data_names_the_damage(tmp_path, monkeypatch):
     ("command", "lessons"),
     [
         ((), ["wavescore demo", "demo", "data", "Say where MNIST", "bench", "Measure what the package costs"]),
-        (("demo",), ["--size", "a power of two", "--degree", "1 to 6", "a tenth as many are held out", "Example:"]),
+        (("demo",), ["--size", "Side of the images", "--degree", "1 to 6", "a tenth as many are held out", "Example:"]),
         (("bench",), ["--quick", "do all run?", "all 60,000 by default", "bench.csv and bench.png", "Example:"]),
         (
             ("train",),

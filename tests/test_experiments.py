@@ -18,14 +18,16 @@ import wavescore_lite as ws
 from wavescore_lite.cli import app
 from wavescore_lite.networks import Network, save_network
 from wavescore_lite.noise import FITTING, SCORING, standard_normal
-from wavescore_lite.study import experiments, trials
+from wavescore_lite.study import Analytic, Baseline, Trained, experiments, kinds, plan
 from wavescore_lite.study.experiments import compared, measure, pairs_path, run
-from wavescore_lite.study.trials import FRESH, HELD_OUT, LEVELS, OWN, SIGMAS, Trial, analytic, figures, rivals, trial_of
+from wavescore_lite.study.kinds import FRESH, HELD_OUT, LEVELS, OWN, SIGMAS
+from wavescore_lite.study.plan import figures
+from wavescore_lite.study.trials import Trial, columns, rivals, trial_of
 from wavescore_lite.support.storage import read_rows, write_rows
 
-COMMON = Trial("strokes", 8, 60, 20, "mean image")
-WIENER = replace(COMMON, family="Wiener")
-SQUARES = analytic(COMMON, "independent", 2)
+COMMON = Trial("strokes", 8, 60, 20, Baseline("mean image"))
+WIENER = replace(COMMON, denoiser=Baseline("Wiener"))
+SQUARES = replace(COMMON, denoiser=Analytic(ws.independent(2)))
 
 
 def timeless(path):
@@ -74,7 +76,7 @@ def test_pairs_are_paired_by_hand():
     noisy = images + 0.5 * standard_normal(0, 20, (8, 8), seed=0)
     mse = [
         (model.denoise(noisy, 0.5).clamp(0, 1) - images).double().square().mean(dim=(1, 2)).numpy()
-        for model in (SQUARES.denoiser(), WIENER.denoiser())
+        for model in (SQUARES.fitted().model, WIENER.fitted().model)
     ]
     ratio = mse[0].mean() / mse[1].mean()
     residuals = (ratio * mse[1] - mse[0]) / mse[1].mean()
@@ -87,7 +89,7 @@ def test_pairs_are_paired_by_hand():
 def test_rows_split_the_error_over_subbands():
     (row,) = measure(SQUARES, [0.5], [HELD_OUT]).rows
     images = ws.load_images("strokes", 8, "test", 20)
-    estimates = SQUARES.denoiser().denoise(images + 0.5 * standard_normal(0, 20, (8, 8), seed=0), 0.5)
+    estimates = SQUARES.fitted().model.denoise(images + 0.5 * standard_normal(0, 20, (8, 8), seed=0), 0.5)
     basis = ws.WaveletBasis(8)
     differences = basis.analyze(estimates.clamp(0, 1).double()) - basis.analyze(images.double())
     for band in basis.subbands:
@@ -98,15 +100,21 @@ def test_rows_split_the_error_over_subbands():
 @pytest.mark.parametrize("fit", ["per-wavelet", "joint"])
 def test_each_noise_level_is_solved_once(monkeypatch, fit):
     solved = []
-    score, trial = trials.FITS[fit], analytic(COMMON, "independent", 2, fit=fit)
+    score, trial = kinds.FITS[fit], SQUARES.changed(fit=fit)
     solve = score._solve
-    monkeypatch.setattr(score, "_solve", lambda *given: solved.append(given[2]) or solve(*given))
+
+    def note(self, equations, ridge, **options):
+        first = equations[0] if fit == "per-wavelet" else equations
+        solved.append(first.sigma)
+        return solve(self, equations, ridge, **options)
+
+    monkeypatch.setattr(score, "_solve", note)
     measure(trial)
     assert sorted(solved) == sorted(trial.sigmas) == list(LEVELS)
 
 
 def test_goes_on_past_a_trial_that_is_refused_and_says_so(tmp_path):
-    joint = analytic(COMMON, "independent", 2, fit="joint", draws=1)
+    joint = SQUARES.changed(fit="joint", draws=1)
     with pytest.raises(ValueError, match=r"1 trials were refused:\n.*D=2 joint 1-draw: too few images: 60 noisy"):
         run((joint, COMMON, SQUARES), tmp_path / "table.csv")
     assert {trial_of(row) for row in read_rows(tmp_path / "table.csv")} == {COMMON, SQUARES}
@@ -114,9 +122,9 @@ def test_goes_on_past_a_trial_that_is_refused_and_says_so(tmp_path):
 
 def test_evaluations_differ_in_images_and_noise_alone():
     """The model of a trial, its errors taken by hand on each set of images and stream of noise."""
-    trial = analytic(Trial("strokes", 16, 400, 90, ""), "independent", 3, draws=1)
+    trial = Trial("strokes", 16, 400, 90, Analytic(ws.independent(3), draws=1))
     rows = {row["evaluation"]: row for row in measure(trial, [2.0]).rows}
-    model = trial.denoiser([2.0])
+    model = trial.fitted([2.0]).model
     for evaluation, split, stream in ((HELD_OUT, "test", SCORING), (FRESH, "train", SCORING), (OWN, "train", FITTING)):
         images = ws.load_images("strokes", 16, split, 90)
         noisy = images + 2 * standard_normal(0, 90, (16, 16), seed=0, stream=stream)
@@ -127,9 +135,9 @@ def test_evaluations_differ_in_images_and_noise_alone():
 
 
 def test_names_are_unique_and_rivals_differ_in_what_they_say():
-    plan = {trial for size in (32, 64) for part in figures("mnist", size).values() for trial in part}
+    planned = {trial for size in (32, 64) for part in figures("mnist", size).values() for trial in part}
     for size in (32, 64):
-        here = [trial for trial in plan if trial.size == size]
+        here = [trial for trial in planned if trial.size == size]
         assert len({trial.name for trial in here}) == len(here)
     fields = {
         "degree": {"degree"},
@@ -140,10 +148,10 @@ def test_names_are_unique_and_rivals_differ_in_what_they_say():
         "fit": {"fit"},
         "draws": {"draws"},
     }
-    for trial in plan:
+    for trial in planned:
         for key, rival in rivals(trial).items():
             assert rival != trial
-            differing = {name for name in vars(trial) if getattr(trial, name) != getattr(rival, name)}
+            differing = {name for name, value in columns(trial).items() if value != columns(rival)[name]}
             assert key not in fields or differing <= fields[key]
             assert (rival.dataset, rival.size, rival.train, rival.test) == (
                 trial.dataset, trial.size, trial.train, trial.test,
@@ -157,16 +165,16 @@ class TestNetworks:
     def weights(self, tmp_path, monkeypatch):
         folder = tmp_path / "weights"
         folder.mkdir()
-        for name in ("trained", "load_network"):
-            monkeypatch.setattr(trials, name, partial(getattr(trials, name), folder=folder))
-        monkeypatch.setattr(experiments, "training_log", lambda *_: [{"seconds": "12.5"}])
+        for module, name in ((plan, "trained"), (kinds, "load_network")):
+            monkeypatch.setattr(module, name, partial(getattr(module, name), folder=folder))
+        monkeypatch.setattr(kinds, "training_log", lambda *_: [{"seconds": "12.5"}])
         return folder
 
     def test_is_measured_with_its_weights(self, weights):
         network = Network("cnn", 8, 0.1, 0.3)
         line = save_network(network, weights, "strokes", "wavescore train cnn")
         (trial,) = figures("strokes", 8, 60, 20)["networks"]
-        assert (trial.family, trial.weights, trial.name) == ("cnn", line["sha256"][:12], "cnn")
+        assert (trial.denoiser, trial.name) == (Trained("cnn", line["sha256"][:12]), "cnn")
         (row,) = measure(trial, [1.0]).rows
         expected = ws.denoising_mse(network, ws.load_images("strokes", 8, "test", 20), 1.0)
         assert_allclose(float(row["mse"]), expected, rtol=1e-5)
@@ -176,10 +184,10 @@ class TestNetworks:
         path = tmp_path / "table.csv"
         for mean in (0.1, 0.2):
             save_network(Network("cnn", 8, mean, 0.3), weights, "strokes", "")
-            plan = figures("strokes", 8, 60, 20)
-            run([*plan["baselines"], *plan["networks"]], path)
+            planned = figures("strokes", 8, 60, 20)
+            run([*planned["baselines"], *planned["networks"]], path)
             rows = [row for row in read_rows(path) if row["family"] == "cnn"]
-            assert {trial_of(row) for row in rows} == set(plan["networks"])
+            assert {trial_of(row) for row in rows} == set(planned["networks"])
             wiener = {row["sigma"]: float(row["mse"]) for row in read_rows(path) if row["family"] == "Wiener"}
             cnn = [p for p in read_rows(pairs_path(path)) if p["denoiser"] == "cnn" and p["key"] == "Wiener"]
             assert len(cnn) == len(LEVELS)
@@ -191,9 +199,9 @@ class TestNetworks:
         path = tmp_path / "table.csv"
         for mean in (0.1, 0.2, 0.3):
             save_network(Network("cnn", 8, mean, 0.3), weights, "strokes", "")
-            plan = figures("strokes", 8, 60, 20)
-            run(plan["networks"], path)
-            assert {trial_of(row) for row in read_rows(path)} >= set(plan["networks"])
+            networks = figures("strokes", 8, 60, 20)["networks"]
+            run(networks, path)
+            assert {trial_of(row) for row in read_rows(path)} >= set(networks)
             assert sum(row["family"] == "cnn" for row in read_rows(path)) == len(LEVELS)
             if mean == 0.2:
                 run([WIENER], path)
@@ -203,7 +211,7 @@ class TestNetworks:
             assert_allclose(float(pair["saved"]), 1 - ratio, atol=1e-4)
 
     def test_rivals_of_a_network(self):
-        network = replace(Trial("mnist", 32, 60_000, 10_000, "cnn"), weights="0123")
+        network = Trial("mnist", 32, 60_000, 10_000, Trained("cnn", "0123"))
         assert {key: rival.name for key, rival in rivals(network).items()} == {
             "Wiener": "Wiener",
             "posterior mean": "posterior mean",
@@ -226,15 +234,15 @@ def _write_and_die(writer, countdown, after, *given):
 def test_stopped_before_or_after_any_write_it_ends_the_same(tmp_path, monkeypatch, after):
     """Killed at the first write, resumed and killed at the second, and so on to the end."""
     (tmp_path / "whole").mkdir()
-    plan = [COMMON, WIENER, SQUARES]
-    run(plan, tmp_path / "whole" / "table.csv")
+    whole = [COMMON, WIENER, SQUARES]
+    run(whole, tmp_path / "whole" / "table.csv")
     path, writers = tmp_path / "table.csv", {name: getattr(experiments, name) for name in ("write", "write_rows")}
     for kill in range(1, 100):
         countdown = iter([False] * (kill - 1) + [True])
         for name, writer in writers.items():
             monkeypatch.setattr(experiments, name, partial(_write_and_die, writer, countdown, after))
         try:
-            run(plan, path)
+            run(whole, path)
         except KeyboardInterrupt:
             rows = Counter(trial_of(row) for row in read_rows(path))
             assert all(count == len(t.evaluations) * len(t.sigmas) for t, count in rows.items())
@@ -286,14 +294,14 @@ def test_damaged_errors_are_measured_again(tmp_path, damage):
 
 def test_error_files_have_names_of_their_own():
     trials_of = [trial for size in (32, 64) for part in figures("mnist", size).values() for trial in part]
-    trials_of += [analytic(COMMON, "independent", 1, ridge=ridge) for ridge in (1e8, 1e-8)]
+    trials_of += [SQUARES.changed(ridge=ridge) for ridge in (1e8, 1e-8)]
     paths = {experiments._errors_path(Path("table.csv"), trial) for trial in trials_of}
     assert len(paths) == len(set(trials_of))
 
 
 def test_a_plan_on_few_images_has_no_fit_with_more_features_than_noisy_images():
-    plan = figures("strokes", 16, 600, 40)
-    drawn = {t.name for part in plan.values() for t in part if t.fit == "joint" and t.draws}
+    planned = figures("strokes", 16, 600, 40)
+    drawn = {t.name for part in planned.values() for t in part if t.fit == "joint" and t.draws}
     expected = {(1, 1), (2, 1), (2, 2), (3, 2)}  # degree and draws: 257, 513, 769 features
     assert {name for name in drawn if "independent" in name} == {
         f"independent D={degree} joint {draws}-draw" for degree, draws in expected
@@ -334,7 +342,7 @@ class TestReproduce:
         assert not list(tmp_path.iterdir())
 
     def test_lists_what_is_left_out(self, tmp_path, monkeypatch):
-        monkeypatch.setitem(trials.HIGHEST_JOINT, ("local_coupled", True), (2, 2))
+        monkeypatch.setitem(plan.HIGHEST_JOINT, ("local_coupled", True), (2, 2))
         result = CliRunner().invoke(app, [*self.ARGUMENTS, "--list", "--output", str(tmp_path)])
         features = 1 + 3 * 256 + 3 * 4 * 256  # powers, and three products for each of four pairs a coefficient
         assert f"left out  local_coupled D=3 r=1 joint: P = {features:,}, 0 GiB" in result.output
@@ -342,14 +350,14 @@ class TestReproduce:
     def test_takes_the_papers_panels(self, tmp_path):
         arguments = [word if word != "16" else "32" for word in self.ARGUMENTS]
         result = CliRunner().invoke(app, [*arguments, "--figure", "5b", "--list", "--output", str(tmp_path)])
-        assert [line.split()[0] for line in result.output.splitlines() if " trials" in line] == ["band-tied"]
+        assert [line.split()[0] for line in result.output.splitlines() if " trials" in line] == ["band_tied"]
 
     @pytest.mark.parametrize(
         ("option", "value", "words"),
         [
             ("--figure", "5z", "figure is 5z; expected one of baselines,"),
             ("--figure", "5a", "figure is 5a; expected one of baselines,"),  # at 32 x 32 only
-            ("--size", "33", "size is 33; expected a power of two"),
+            ("--size", "33", "shape is (33, 33); expected a height and a width that 2^level divides"),
             ("--output", "nowhere", "output is nowhere; expected a folder"),
         ],
     )
@@ -361,21 +369,22 @@ class TestReproduce:
 
 @pytest.mark.parametrize("size", [32, 64])
 def test_plan_holds_each_family_fit_and_noise(size):
-    plan = figures("mnist", size)
-    for name, family in (("independent", "independent"), ("band-tied", "band_tied"), ("local", "local_coupled")):
-        exact = {(t.fit, t.degree) for t in plan[name] if t.family == family and not t.draws}
-        assert exact >= {("per-wavelet", degree) for degree in (1, 2, 3)}
-        assert ("joint", 1) in exact
-        assert {(t.fit, t.degree) for t in plan[name] if t.draws == 1} >= {("per-wavelet", 3)}
-    assert {t.family for t in plan["baselines"]} == {"mean image", "Wiener", "posterior mean"}
-    every = [trial for trials in plan.values() for trial in trials]
+    planned = figures("mnist", size)
+    for family in ("independent", "band_tied", "local_coupled"):
+        exact, drawn = ({t.name for t in planned[family] if t.draws == draws} for draws in (0, 1))
+        r = " r=1" if family == "local_coupled" else ""
+        assert exact >= {f"{family} D={degree}{r} per-wavelet" for degree in (1, 2, 3)} | {f"{family} D=1{r} joint"}
+        assert f"{family} D=3{r} per-wavelet 1-draw" in drawn
+    assert {t.family for t in planned["baselines"]} == {"mean image", "Wiener", "posterior mean"}
+    every = [trial for trials in planned.values() for trial in trials]
     assert all(t.size == size and t.train == 60_000 for t in every)
     for trial in every:
         assert trial.sigmas == (SIGMAS if trial.draws else LEVELS)
 
 
 def test_sampled_and_extended_trials():
-    trial = analytic(COMMON, "local_coupled", 2, radius=1, extensions="parent shared", draws=2)
+    trial = replace(COMMON, denoiser=Analytic(ws.local_coupled(2, 1, parent=True, shared=True), draws=2))
+    assert trial.name == "local_coupled D=2 r=1 parent shared per-wavelet 2-draw"
     errors = [values.mean() for values in measure(trial, [1.0, 2.0], [HELD_OUT]).errors.values()]
     assert 0 < errors[0] < errors[1] < 0.2
     assert isinstance(errors[0], torch.Tensor)

@@ -10,8 +10,11 @@ from numpy.testing import assert_allclose
 
 import wavescore_lite as ws
 from tests.brute_force import FAMILIES, SIGMAS, compare
+from wavescore_lite.couplings import FAMILIES as COUPLINGS
 from wavescore_lite.study.experiments import measure, pairs_path
-from wavescore_lite.study.trials import COUPLINGS, FITS, HELD_OUT, Trial, figures, rivals, trial_of
+from wavescore_lite.study.kinds import FITS, HELD_OUT, Analytic, Trained
+from wavescore_lite.study.plan import figures
+from wavescore_lite.study.trials import Trial, columns, rivals, trial_of
 from wavescore_lite.support.storage import read_rows, write_rows
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -59,6 +62,20 @@ def test_table_is_complete(table):
     found = Counter((trial_of(row), row["evaluation"], float(row["sigma"])) for row in rows)
     assert set(found) == expected
     assert set(found.values()) == {1}
+
+
+def test_rows_are_trials_and_trials_are_rows(table):
+    """From columns to values and back, to the letter; the plan has the same trials in the same order."""
+    rows, _ = table
+    trials = list(dict.fromkeys(trial_of(row) for row in rows))
+    for row in rows:
+        made = {name: str(value) for name, value in columns(trial_of(row)).items()}
+        assert list(row.items())[: len(made)] == list(made.items())
+    first = trials[0]
+    planned = [t for part in figures(first.dataset, first.size, first.train, first.test).values() for t in part]
+    assert sorted(t.name for t in planned) == sorted(t.name for t in trials)
+    untrained = [[t for t in some if not isinstance(t.denoiser, Trained)] for some in (planned, trials)]
+    assert untrained[0] == untrained[1]  # networks were added when they were trained
 
 
 def test_columns_agree_with_one_another(table):
@@ -155,9 +172,7 @@ class TestResults:
         results = ws.Results("mnist", 32, RESULTS)
         rows = by_name(read_rows(RESULTS / "mnist-32.csv"))
         name = "local_coupled D=3 r=1 per-wavelet"
-        assert results.trials[name] == Trial(
-            "mnist", 32, 60_000, 10_000, "local_coupled", 3, 1, "", "monomial", "per-wavelet", 0, 1e-6
-        )
+        assert results.trials[name] == Trial("mnist", 32, 60_000, 10_000, Analytic(ws.local_coupled(3, radius=1)))
         found = results.column(name, "ssim", [1, 0.25])
         assert_allclose(found, [float(rows[name, HELD_OUT, s]["ssim"]) for s in (1, 0.25)])
         assert_allclose(sum(results.subbands(name, 2).values()), results.mse(name, [2])[0], atol=1e-6)

@@ -320,7 +320,7 @@ def test_the_command_is_the_recipe(recipe, monkeypatch):
     """Typed in, it trains by the same recipe, but for how often the log is written."""
     given = []
     monkeypatch.setattr(training, "train", lambda recipe, *rest: given.append(recipe) or {})
-    monkeypatch.setattr("wavescore_lite.data.loading.load_images", lambda *given: None)
+    monkeypatch.setattr("wavescore_lite.load_images", lambda *given: None)
     program, *arguments = shlex.split(recipe.command)
     result = CliRunner().invoke(app, arguments)
     assert program == "wavescore"

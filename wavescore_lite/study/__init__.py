@@ -1,9 +1,11 @@
 """What is measured, measuring it, and reading what was measured; and the records of chapters."""
 
 from .experiments import measure
+from .kinds import FRESH, HELD_OUT, LEVELS, OWN, SIGMAS, Analytic, Baseline, Trained
+from .plan import figures, left_out
 from .records import Record
 from .results import CERTAIN, Results
-from .trials import FRESH, HELD_OUT, LEVELS, OWN, SIGMAS, Trial, figures, left_out
+from .trials import Trial
 
 __all__ = [
     "CERTAIN",
@@ -12,8 +14,11 @@ __all__ = [
     "LEVELS",
     "OWN",
     "SIGMAS",
+    "Analytic",
+    "Baseline",
     "Record",
     "Results",
+    "Trained",
     "Trial",
     "figures",
     "left_out",

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -16,12 +14,10 @@ from tqdm import tqdm
 from ..bases.wavelets import WaveletBasis
 from ..data.registry import dataset
 from ..metrics import error_saved, image_quality
-from ..networks.backbones import DESIGNS
-from ..networks.files import training_log
 from ..noise import FITTING, SCORING
-from ..scores import JointScore, WaveletScore
 from ..support.storage import read, read_rows, write, write_rows
-from .trials import HELD_OUT, OWN, Trial, rivals, trial_of
+from .kinds import HELD_OUT, OWN
+from .trials import Trial, columns, rivals, trial_of
 
 DIGITS = {"psnr": 3, "ssim": 5}
 
@@ -57,22 +53,14 @@ def measure(
 
     Examples
     --------
-    >>> rows, errors = measure(Trial("strokes", 8, 100, 50, "Wiener"), sigmas=[1.0])
+    >>> from .kinds import Baseline
+    >>> rows, errors = measure(Trial("strokes", 8, 100, 50, Baseline("Wiener")), sigmas=[1.0])
     >>> len(rows), errors["held-out", 1.0].shape
     (1, torch.Size([50]))
     """
     sigmas = trial.sigmas if sigmas is None else sigmas
     basis = WaveletBasis(trial.size)
-    trial.images("train", trial.train)  # read before the clock starts
-    started = time.perf_counter()
-    model = trial.denoiser(sigmas)
-    if isinstance(model, WaveletScore | JointScore):
-        for sigma in sigmas:
-            model.coefficients(sigma)
-    seconds = f"{time.perf_counter() - started:.1f}"
-    if trial.family in DESIGNS:
-        log = training_log(trial.family, trial.size, trial.dataset)
-        seconds = log[-1]["seconds"] if log else ""
+    model, seconds = trial.fitted(sigmas)
     constant = {
         "resize": dataset(trial.dataset).sizing,
         "parameters": getattr(model, "num_parameters", ""),
@@ -87,7 +75,7 @@ def measure(
         for sigma in sigmas:
             quality = image_quality(model, images, sigma, trial.seed, stream=stream, basis=basis)
             rows.append(
-                asdict(trial) | {"evaluation": evaluation, "sigma": sigma} | _summary(quality, basis) | constant
+                columns(trial) | {"evaluation": evaluation, "sigma": sigma} | _summary(quality, basis) | constant
             )
             errors[evaluation, sigma] = quality["mse"]
     return Measurement(rows, errors)
@@ -129,7 +117,7 @@ def run(trials: Iterable[Trial], path: str | Path) -> list[dict[str, str]]:
     The table of pairs is named ``...-pairs.csv``. Errors of single images, which pairs are made from, are kept in a
     folder ``errors`` beside it; where a file is missing, its trial is measured again. Tables are written whole after
     each trial and pair. Stopped at any moment, the same call goes on where it stopped: a trial's rows are all there, or
-    none. Rows of a network with other weights than `trials` have are dropped, as are pairs of what is measured anew.
+    none. Rows of a network with other weights than in `trials` are dropped, as are pairs of what is measured anew.
 
     Returns
     -------
@@ -144,8 +132,7 @@ def run(trials: Iterable[Trial], path: str | Path) -> list[dict[str, str]]:
     """
     path, trials = Path(path), list(dict.fromkeys(trials))
     _check_counts(path, trials)
-    weights = {trial.family: trial.weights for trial in trials if trial.family in DESIGNS}
-    done, refused = {trial_of(row) for row in _current(path, weights)}, []
+    done, refused = {trial_of(row) for row in _current(path, trials)}, []
     for trial in tqdm([trial for trial in trials if trial not in done], desc=str(path), disable=None):
         try:
             measured, errors = measure(trial)
@@ -155,16 +142,18 @@ def run(trials: Iterable[Trial], path: str | Path) -> list[dict[str, str]]:
         _keep(errors, path, trial)
         pairs = read_rows(pairs_path(path))
         _replace(pairs_path(path), pairs, [p for p in pairs if trial.name not in (p["denoiser"], p["rival"])])
-        write_rows(path, _current(path, weights) + measured)
+        write_rows(path, [*_current(path, trials), *measured])
     _pair(path)
     if refused:
         raise ValueError("\n".join([f"{len(refused)} trials were refused:", *refused]))
     return read_rows(path)
 
 
-def _current(path: Path, weights: dict[str, str]) -> list[dict[str, str]]:
-    """Rows of the table, but for those of networks with other weights than these."""
-    return [row for row in read_rows(path) if weights.get(row["family"], row["weights"]) == row["weights"]]
+def _current(path: Path, trials: Iterable[Trial]) -> list[dict[str, str]]:
+    """Rows of the table, but for those that have the name of one of these trials and are of another: other weights."""
+    named = {trial.name: trial for trial in trials}
+    found = [(trial_of(row), row) for row in read_rows(path)]
+    return [row for trial, row in found if named.get(trial.name, trial) == trial]
 
 
 def _check_counts(path: Path, trials: Sequence[Trial]) -> None:
@@ -197,7 +186,7 @@ def _replace(path: Path, rows: Sequence[dict[str, str]], remaining: Sequence[dic
 def _pair(path: Path) -> None:
     """Add the pairs that are missing among all trials of the table."""
     trials = list(dict.fromkeys(trial_of(row) for row in read_rows(path)))
-    rows = read_rows(pairs_path(path))
+    rows: list[Mapping[str, object]] = [*read_rows(pairs_path(path))]
     there = {(row["denoiser"], row["key"], row["rival"]) for row in rows}
     wanted = [(trial, key, rival) for trial in trials for key, rival in rivals(trial).items() if rival in trials]
     missing = [(t, key, r) for t, key, r in wanted if (t.name, key, r.name) not in there]
@@ -207,14 +196,14 @@ def _pair(path: Path) -> None:
 
 
 def _errors_path(path: Path, trial: Trial) -> Path:
-    words = f"{trial.dataset}-{trial.size}-{trial.train}-{trial.test}-{trial.name}-{trial.weights}"
+    words = f"{trial.dataset}-{trial.size}-{trial.train}-{trial.test}-{trial.name}-{columns(trial)['weights']}"
     return path.parent / "errors" / f"{re.sub('[^A-Za-z0-9.=+]+', '-', words).strip('-')}.npz"
 
 
 def _keep(errors: Errors, path: Path, trial: Trial) -> None:
     _errors_path(path, trial).parent.mkdir(exist_ok=True)
     arrays = {f"{evaluation}|{sigma}": values.numpy() for (evaluation, sigma), values in errors.items()}
-    write(_errors_path(path, trial), {"kind": "errors", **asdict(trial)}, arrays)
+    write(_errors_path(path, trial), {"kind": "errors", **columns(trial)}, arrays)
 
 
 def _errors(path: Path, trial: Trial) -> Errors:
@@ -223,7 +212,7 @@ def _errors(path: Path, trial: Trial) -> Errors:
         header, arrays = read(_errors_path(path, trial), "errors")
     except (FileNotFoundError, ValueError):
         header, arrays = {}, {}
-    if not asdict(trial).items() <= header.items():
+    if not columns(trial).items() <= header.items():
         _keep(measure(trial).errors, path, trial)
         _, arrays = read(_errors_path(path, trial), "errors")
     labels = {label: label.partition("|") for label in arrays}

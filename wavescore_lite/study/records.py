@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import SupportsFloat
 
+from ..support.checkout import checkout
 from ..support.storage import whole_file
 
 RECORD_VARIABLE = "WAVESCORE_RECORD"
@@ -19,7 +20,7 @@ References = dict[str, dict[str, float]]
 class Record:
     """The reference numbers of one chapter on one dataset.
 
-    They are kept in ``records/<chapter>.json`` as ``{dataset: {name: value}}``. :meth:`check` compares numbers
+    They are kept in ``book/records/<chapter>.json`` as ``{dataset: {name: value}}``. :meth:`check` compares numbers
     with a tolerance and prints one line in which no dataset shows, so that notebook tests can compare it.
 
     With the environment variable ``WAVESCORE_RECORD=1`` the numbers are written instead of compared.
@@ -31,8 +32,13 @@ class Record:
     dataset : str
         Name of the dataset that the numbers come from, for instance ``"mnist"``.
     folder : str or Path, optional
-        Where the references are kept; a relative path starts at the working directory, which is ``book/``
-        when a chapter runs.
+        Where the references are kept; by default ``book/records`` in the copy of the book at hand, see
+        `support.checkout`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If no folder is given and there is no copy of the book at hand.
 
     Examples
     --------
@@ -51,10 +57,10 @@ class Record:
       mse: value 0.02, reference 0.01234, relative deviation 0.621
     """
 
-    def __init__(self, chapter: str, dataset: str, folder: str | Path = "records") -> None:
+    def __init__(self, chapter: str, dataset: str, folder: str | Path | None = None) -> None:
         self.chapter = chapter
         self.dataset = dataset
-        self.path = Path(folder) / f"{chapter}.json"
+        self.path = Path(checkout() / "book" / "records" if folder is None else folder, f"{chapter}.json")
 
     def check(self, values: Mapping[str, SupportsFloat], rtol: float = 5e-3, atol: float = 0.0) -> None:
         """Compare named numbers with their references, and print one line that says they agree.

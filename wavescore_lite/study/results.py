@@ -7,11 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
+from ..support.checkout import checkout
 from ..support.storage import read_rows
 from .experiments import pairs_path
-from .trials import HELD_OUT, SIGMAS, Trial, trial_of
+from .kinds import HELD_OUT, SIGMAS
+from .trials import Trial, trial_of
 
 CERTAIN = 2  # standard errors: a difference within them is called none
+
+Rows = dict[tuple[str | float, ...], dict[str, str]]
 
 
 class Results:
@@ -19,11 +23,12 @@ class Results:
 
     Parameters
     ----------
-    dataset : {"mnist", "strokes"}
+    dataset : str
+        As in `data.registry`.
     size : int
         Pixels along a side.
-    folder : path
-        Where the tables are; a relative one starts at the working directory, which is ``book/`` when a chapter runs.
+    folder : path, optional
+        Where the tables are; by default ``results`` in the copy of the book at hand, see `support.checkout`.
 
     Attributes
     ----------
@@ -33,20 +38,20 @@ class Results:
     Raises
     ------
     FileNotFoundError
-        If there is no such table.
+        If there is no such table, or no copy of the book to look for it in.
     ValueError
         If its trials were fitted or scored on different numbers of images.
 
     Examples
     --------
-    >>> results = Results("mnist", 32, "results")
+    >>> results = Results("mnist", 32)
     >>> wiener, local = (results.mse(name)[0] for name in ("Wiener", "local_coupled D=3 r=1 per-wavelet"))
     >>> wiener < local
     np.True_
     """
 
-    def __init__(self, dataset: str, size: int, folder: str | Path = "../results") -> None:
-        path = Path(folder) / f"{dataset}-{size}.csv"
+    def __init__(self, dataset: str, size: int, folder: str | Path | None = None) -> None:
+        path = Path(checkout() / "results" if folder is None else folder, f"{dataset}-{size}.csv")
         rows, pairs = read_rows(path), read_rows(pairs_path(path))
         if not rows:
             raise FileNotFoundError(
@@ -56,8 +61,8 @@ class Results:
             raise ValueError(f"{path} has (train, test) = {sorted(counts)}; expected one number of images of each")
         found = [(trial_of(row), row) for row in rows]
         self.trials: dict[str, Trial] = {trial.name: trial for trial, _ in found}
-        self._rows = {(t.name, row["evaluation"], float(row["sigma"])): row for t, row in found}
-        self._pairs = {(p["denoiser"], p["key"], p["evaluation"], float(p["sigma"])): p for p in pairs}
+        self._rows: Rows = {(t.name, row["evaluation"], float(row["sigma"])): row for t, row in found}
+        self._pairs: Rows = {(p["denoiser"], p["key"], p["evaluation"], float(p["sigma"])): p for p in pairs}
 
     def column(
         self, name: str, column: str, sigmas: Sequence[float] = SIGMAS, evaluation: str = HELD_OUT
@@ -97,8 +102,8 @@ class Results:
         return {key.removeprefix("mse_"): float(value) for key, value in row.items() if key.startswith("mse_")}
 
     @staticmethod
-    def _row(table: dict[tuple, dict[str, str]], key: tuple) -> dict[str, str]:
+    def _row(table: Rows, key: tuple[str | float, ...]) -> dict[str, str]:
         if key not in table:
-            alike = sorted({other[0] for other in table if other[1:] == key[1:]})
+            alike = sorted({str(other[0]) for other in table if other[1:] == key[1:]})
             raise KeyError(f"there is no row {key}; expected one of {', '.join(alike) or 'other keys'}")
         return table[key]

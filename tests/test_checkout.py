@@ -1,0 +1,54 @@
+"""Tables and records are found from any working directory: those of the copy of the book that one is in."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+import wavescore_lite as ws
+from wavescore_lite.support import checkout
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Another copy of the book, with a table and a record of its own."""
+    root = tmp_path / "copy"
+    for name in ("book/records", "results"):
+        (root / name).mkdir(parents=True)
+    (root / "_toc.yml").touch()
+    shutil.copy(ROOT / "results" / "strokes-16.csv", root / "results" / "strokes-8.csv")
+    (root / "book" / "records" / "own.json").write_text('{"strokes": {"answer": 42}}')
+    return root
+
+
+@pytest.mark.parametrize("folder", [".", "book", "book/records", "results"])
+def test_a_copy_has_its_own(copy, folder, monkeypatch, capsys):
+    monkeypatch.chdir(copy / folder)
+    assert checkout.checkout() == copy
+    assert "Wiener" in ws.Results("strokes", 8).trials
+    ws.Record("own", "strokes").check({"answer": 42})
+    assert capsys.readouterr().out == "1 number agrees with the record to 0.5 %\n"
+    monkeypatch.setenv("WAVESCORE_RECORD", "1")
+    ws.Record("new", "strokes").check({"answer": 1})
+    assert (copy / "book" / "records" / "new.json").is_file()
+
+
+@pytest.mark.parametrize("folder", [".", "book", "tests"])
+def test_elsewhere_it_is_the_one_that_the_package_is_installed_from(folder, tmp_path, monkeypatch):
+    for where in (ROOT / folder, tmp_path):
+        monkeypatch.chdir(where)
+        assert checkout.checkout() == ROOT
+        assert "Wiener" in ws.Results("strokes", 16).trials
+        assert ws.Record("diffusion", "strokes").path == ROOT / "book" / "records" / "diffusion.json"
+
+
+def test_without_any_the_error_names_the_way_out(copy, tmp_path, monkeypatch):
+    monkeypatch.setattr(checkout, "__file__", str(tmp_path / "site-packages" / "wavescore_lite" / "support" / "x.py"))
+    monkeypatch.chdir(tmp_path)
+    for ask in (lambda: ws.Results("mnist", 32), lambda: ws.Record("diffusion", "mnist")):
+        with pytest.raises(FileNotFoundError, match=r"no copy of the book here.*_toc\.yml.*folder="):
+            ask()
+    assert "Wiener" in ws.Results("strokes", 8, os.path.relpath(copy / "results")).trials

@@ -1,0 +1,62 @@
+"""`wavescore reproduce`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+import wavescore_lite as ws
+
+from .options import Dataset, Size, check_folder
+
+
+def reproduce(
+    figure: Annotated[
+        list[str] | None,
+        typer.Option(help="One that --list names, or the paper's: 5a to 5d, 6a, 6b. May be given again. Default: all."),
+    ] = None,
+    dataset: Dataset = "auto",
+    size: Size = 32,
+    train: Annotated[int, typer.Option(help="Training images.", min=2)] = 60_000,
+    test: Annotated[int, typer.Option(help="Held-out images.", min=2)] = 10_000,
+    output: Annotated[Path, typer.Option(help="Folder of the tables, DATASET-SIZE.csv and -pairs.csv.")] = Path(
+        "results"
+    ),
+    only_list: Annotated[bool, typer.Option("--list", help="Say what there is to do, and do nothing.")] = False,
+) -> None:
+    """Measure every family of the paper's figures; what the table holds already is not measured again.
+
+    Stop it at any moment: the table keeps whole trials only, and the same command goes on where it stopped.
+
+    Example: wavescore reproduce --figure independent --size 32
+    """
+    from ..study import experiments, plan, trials
+    from ..support.storage import read_rows
+
+    try:
+        check_folder(output)
+        name = ws.resolve_dataset(dataset)
+        ws.WaveletBasis(size)
+        planned = plan.figures(name, size, train, test)
+        wanted = plan.chosen(figure or list(planned), planned, size)
+        for split, limit in (("train", train), ("test", test)):
+            ws.load_images(name, size, split, limit)
+    except (ValueError, TypeError, OSError) as error:
+        raise typer.BadParameter(str(error)) from error
+    path = output / f"{name}-{size}.csv"
+    done = {trials.trial_of(row) for row in read_rows(path)}
+    for key in wanted:
+        typer.echo(f"{key:>14}  {len(planned[key]):3} trials, {sum(t in done for t in planned[key])} of them in {path}")
+    if only_list:
+        for trial in plan.left_out(planned):
+            model = trials.joint_model(trial)
+            typer.echo(f"    left out  {trial.name}: P = {len(model.features):,}, {model.memory() / 2**30:.0f} GiB")
+        return
+    try:
+        experiments.run([trial for key in wanted for trial in planned[key]], path)
+    except ValueError as error:
+        typer.echo(f"\n{error}", err=True)
+        raise typer.Exit(1) from error
+    typer.echo(f"\n{path} is complete for {', '.join(wanted)}")

@@ -21,7 +21,7 @@ def bench(
     ] = None,
     dataset: Dataset = "auto",
     device: Device = "cpu",
-    output: Annotated[Path, typer.Option(help="Folder for bench.csv and bench.png.")] = Path("benchmarks"),
+    output: Annotated[Path, typer.Option(help="Folder for bench.csv and bench.png.")] = Path("results/costs"),
 ) -> None:
     """Measure what the package costs beside the bare arithmetic of the same work; some ten minutes on two cores.
 

@@ -112,9 +112,7 @@ def clean_moments(model: WaveletScore) -> torch.Tensor:
     check_degree(model.groups[0].family.degree)
     if model.moments is not None and model.moments.noise is not None:
         raise ValueError(f"model is fitted on {model.moments.noise}; expected a fit with the noise integrated out")
-    smallest = float(
-        np.finfo(float).tiny
-    )  # > 0, as a noise level has to be; its square is 0: the Gram is the clean one
+    smallest = float(np.finfo(float).tiny)  # > 0, as a noise level has to be; its square is 0
     gram = model.gram(smallest)[0]
     return torch.cat([gram[:, 0], gram[:, 1:, -1]], dim=1)
 

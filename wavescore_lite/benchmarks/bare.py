@@ -7,6 +7,7 @@ results; each function returns how many floating-point operations it did.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from scipy.linalg import lapack
@@ -61,10 +62,7 @@ def predictions(groups: Sequence[Group], coefficients: torch.Tensor) -> int:
         closed, out = len(group.family.closed), coefficients.new_empty(len(group.targets), 1, coefficients.shape[1])
         weights = coefficients.new_ones(len(group.targets), 1, closed)
 
-        def use(rows: slice, images: slice, features: torch.Tensor, out=out, weights=weights) -> None:
-            out[rows, :, images] = weights[rows] @ features
-
-        _over_features(group, coefficients, use)
+        _over_features(group, coefficients, partial(_predict, out, weights))
         operations += 2 * closed * out.numel()
     return operations
 
@@ -101,13 +99,18 @@ def _sums(groups: Sequence[Group], coefficients: torch.Tensor, read: bool) -> in
         targets, closed, coordinates = len(group.targets), len(group.family.closed), group.neighbours.shape[1]
         total = coefficients.new_zeros(targets, closed, closed)
 
-        def use(rows: slice, images: slice, features: torch.Tensor, total=total) -> None:
-            total[rows].baddbmm_(features, features.mT)
-
-        _over_features(group, coefficients, use, read)
+        _over_features(group, coefficients, partial(_add_products, total), read)
         powers = closed - 1 - coordinates if read else 0
         operations += targets * coefficients.shape[1] * (2 * closed**2 + powers)
     return operations
+
+
+def _predict(out: torch.Tensor, weights: torch.Tensor, rows: slice, images: slice, features: torch.Tensor) -> None:
+    out[rows, :, images] = weights[rows] @ features
+
+
+def _add_products(total: torch.Tensor, rows: slice, images: slice, features: torch.Tensor) -> None:
+    total[rows].baddbmm_(features, features.mT)
 
 
 def _over_features(

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import pywt
 import torch
 from tqdm import tqdm
 
+from .. import couplings
 from ..bases.wavelets import WaveletBasis
-from ..couplings import Coupling, band_tied, independent, local_coupled
+from ..couplings import Coupling, Group, independent, local_coupled
 from ..joint_score import JointScore
 from ..moments import BATCH, Moments
 from ..scores import WaveletScore
@@ -29,16 +31,13 @@ SIGMAS = (1.0, 2.0, 3.0, 4.0)
 class Family(NamedTuple):
     """A family at some degree, how often its pass may take the time of a bare one, and whether that one reads."""
 
-    at_degree: Callable[[int], Coupling]
-    most: float
-    reads: bool
+    at_degree: Callable[..., Coupling]
+    most: float = 3.0
+    reads: bool = True
 
 
-FAMILIES = (
-    Family(partial(local_coupled, radius=1), 2.5, reads=False),
-    Family(band_tied, 3.0, reads=True),
-    Family(independent, 3.0, reads=True),
-)
+LOCAL = Family(local_coupled, 2.5, reads=False)
+FAMILIES = (LOCAL, *(Family(family) for family in reversed(couplings.FAMILIES.values()) if family is not local_coupled))
 DEGREE = 3
 
 
@@ -99,7 +98,7 @@ def after_a_pass(setting: Setting) -> Iterator[Case]:
         model = WaveletScore(basis, coupling, device=setting.device).fit(images)
         yield Case(
             f"further noise level, {_short(coupling)}",
-            lambda model=model: model.coefficients(next(sigmas)),
+            partial(_solve_next, model, sigmas),
             partial(bare.level, model.groups),
             "products, solutions",
             setting.images,
@@ -111,7 +110,7 @@ def after_a_pass(setting: Setting) -> Iterator[Case]:
             yield Case(
                 f"denoise, {_short(coupling)}",
                 partial(model.denoise, some, 2.0),
-                partial(_bare_denoising, model, some),
+                partial(_bare_denoising, basis, model.groups, some),
                 "transforms, products",
                 len(some),
                 setting.size,
@@ -143,19 +142,13 @@ def joint_fit(setting: Setting) -> Iterator[Case]:
 def transforms(setting: Setting) -> Iterator[Case]:
     """Analysis and synthesis beside one read and one write through their products, and beside PyWavelets."""
     basis = WaveletBasis(setting.size)
-    periodic = {"wavelet": basis.wavelet, "mode": "periodization", "axes": (1, 2)}
     for dtype in (torch.float32, torch.float64):
         images = setting.load().to(setting.device, dtype)
         pixels = images.cpu().numpy()
 
-        def run(images=images) -> None:
-            basis.synthesize(basis.analyze(images))
-
-        def by_pywavelets(pixels=pixels) -> None:
-            pywt.waverec2(pywt.wavedec2(pixels, level=basis.level, **periodic), **periodic)
-
         name, shape = f"analysis and synthesis, {str(dtype).removeprefix('torch.')}", (len(images), setting.size)
         read_and_write = partial(bare.transform, basis, images)
+        run, by_pywavelets = partial(_there_and_back, basis, images), partial(_by_pywavelets, basis, pixels)
         yield Case(name, run, read_and_write, "reading, products, writing", *shape, Limit("ratio", 3.0))
         yield Case(name, run, by_pywavelets, "PyWavelets", *shape)
 
@@ -169,7 +162,7 @@ def sweeps(setting: Setting) -> Iterator[Case]:
             yield _pass(family, DEGREE, images, setting.device, "size", size)
     few = setting.load(count=setting.images // 32)
     for radius in range(4):
-        family = FAMILIES[0]._replace(at_degree=partial(local_coupled, radius=radius))
+        family = LOCAL._replace(at_degree=partial(local_coupled, radius=radius))
         yield _pass(family, DEGREE, few, setting.device, "radius", radius)
     for degree in range(1, 5):
         for family in FAMILIES:
@@ -199,21 +192,34 @@ def _pass(
     )
 
 
-def _sum_up(groups: list, coefficients: torch.Tensor) -> None:
+def _solve_next(model: WaveletScore, sigmas: Iterator[float]) -> None:
+    model.coefficients(next(sigmas))
+
+
+def _there_and_back(basis: WaveletBasis, images: torch.Tensor) -> None:
+    basis.synthesize(basis.analyze(images))
+
+
+def _by_pywavelets(basis: WaveletBasis, pixels: np.ndarray) -> None:
+    periodic = {"wavelet": basis.wavelet, "mode": "periodization", "axes": (1, 2)}
+    pywt.waverec2(pywt.wavedec2(pixels, level=basis.level, **periodic), **periodic)
+
+
+def _sum_up(groups: list[Group], coefficients: torch.Tensor) -> None:
     moments = Moments(groups, device=str(coefficients.device.type))
     for batch in coefficients.split(BATCH):
         moments.update(batch)
 
 
-def _bare_denoising(model: WaveletScore, noisy: torch.Tensor) -> int:
-    operations = 2 * bare.transform(model.basis, noisy)
-    bare.transform(model.basis, noisy)
-    return operations + bare.predictions(model.groups, noisy.flatten(1).T)
+def _bare_denoising(basis: WaveletBasis, groups: list[Group], noisy: torch.Tensor) -> int:
+    operations = 2 * bare.transform(basis, noisy)
+    bare.transform(basis, noisy)
+    return operations + bare.predictions(groups, noisy.flatten(1).T)
 
 
 def _memory(setting: Setting) -> Row:
     return row(
-        case=f"memory of a pass, {_short(FAMILIES[0].at_degree(DEGREE))}",
+        case=f"memory of a pass, {_short(LOCAL.at_degree(DEGREE))}",
         images=setting.images,
         size=setting.size,
         gib=peak_of_pass(setting.dataset, setting.size, setting.images) / 2**30,

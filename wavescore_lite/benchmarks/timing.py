@@ -6,13 +6,14 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 
 LINEAR = 1.1  # the largest exponent that passes for linear growth
 
-Row = dict[str, str | float]
+Row = dict[str, Any]  # text and numbers by column; "" where there is nothing
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def interleaved(candidates: dict[str, Callable[[], object]], turns: int, seconds
 
 def timed(case: Case, earlier: dict[str, float], turns: int, seconds: float, judged: bool) -> Row:
     """Time one case; `earlier` holds the seconds of those before it, `judged` says whether its limit applies."""
-    operations: list[object] = []
+    operations: list[Any] = []
     medians = interleaved({"run": case.run, "bare": lambda: operations.append(case.bare())}, turns, seconds)
     return row(
         case=case.name,
@@ -112,10 +113,10 @@ def timed(case: Case, earlier: dict[str, float], turns: int, seconds: float, jud
     )
 
 
-def row(limit: Limit | None = None, judged: bool = True, **values: str | float) -> Row:
+def row(limit: Limit | None = None, judged: bool = True, **values: Any) -> Row:
     """One row of the table: all columns, empty where nothing is given, and what the limit says of it."""
     columns = "case axis at images size seconds beside beside_seconds ratio gflop share exponent gib"
-    out: Row = dict.fromkeys(columns.split(), "") | values
+    out: Row = {**dict.fromkeys(columns.split(), ""), **values}
     out |= {"measure": "", "limit": "", "within": ""}
     if limit is not None:
         out |= {"measure": limit.measure, "limit": limit.most}

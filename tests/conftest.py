@@ -1,6 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
+
+# What passes once passes again, on a machine that is slow or busy too.
+settings.register_profile("suite", derandomize=True, deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture

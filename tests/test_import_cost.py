@@ -1,0 +1,63 @@
+"""What an import brings with it, and what it costs, in fresh processes: in CPU time, which load hardly changes."""
+
+import subprocess
+import sys
+
+import pytest
+
+LIBRARY = "import wavescore_lite"
+MODEL = "import wavescore_lite as ws; ws.WaveletScore, ws.JointScore, ws.Wiener, ws.sample, ws.load_images"
+HELP = """
+import sys
+from wavescore_lite.cli import app
+sys.argv = ["wavescore", "--help"]
+try:
+    app()
+except SystemExit as end:
+    assert not end.code
+"""
+REPEATS = 3
+
+OF_COMMANDS = {"typer", "tabulate", "rich", "pandas"}
+OF_THE_COURSE = {"IPython", "ipykernel", "nbclient", "nbformat", "nbgrader"}
+OF_FIGURES_AND_FORMULAS = {"matplotlib", "sympy"}
+OF_NUMBERS = {"torch", "numpy", "scipy", "pywt"}
+
+
+def last_line(code):
+    result = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return result.stdout.splitlines()[-1]
+
+
+def cpu_seconds(code):
+    """The least of some runs, from the start of the interpreter on."""
+    return min(float(last_line(f"{code}\nimport time; print(time.process_time())")) for _ in range(REPEATS))
+
+
+@pytest.fixture(scope="module")
+def torch_seconds():
+    return cpu_seconds("import torch")
+
+
+@pytest.mark.parametrize(
+    ("code", "unwanted"),
+    [
+        (LIBRARY, OF_NUMBERS | OF_FIGURES_AND_FORMULAS | OF_COMMANDS | OF_THE_COURSE),
+        (MODEL, OF_FIGURES_AND_FORMULAS | OF_COMMANDS | OF_THE_COURSE),
+        (HELP, OF_NUMBERS | OF_FIGURES_AND_FORMULAS | OF_THE_COURSE | {"tabulate", "pandas"}),
+    ],
+    ids=["library", "model", "help"],
+)
+def test_nothing_is_imported_before_it_is_used(code, unwanted):
+    loaded = last_line(f"{code}\nimport sys; print(*sys.modules)").split()
+    assert unwanted & set(loaded) == set()
+
+
+@pytest.mark.parametrize(("code", "share"), [(LIBRARY, 0.2), (MODEL, 1.4)], ids=["library", "model"])
+def test_an_import_costs_little_beside_torch(code, share, torch_seconds):
+    assert cpu_seconds(code) < share * torch_seconds
+
+
+def test_help_takes_half_a_second(torch_seconds):
+    """Where torch is imported in a second; in proportion on slower machines."""
+    assert cpu_seconds(HELP) < 0.5 * max(1.0, torch_seconds)

@@ -319,6 +319,68 @@ class TestFrames:
             model.fit(images, noise=ws.SampledNoise([1.0])).risk(1.0, images)
 
 
+def saved(model):
+    """All numbers that a model keeps, as copies."""
+    sums = [model.moments, *([model.held_out] if model.held_out else [])]
+    return [total.clone() for part in sums for total in part.totals.values()]
+
+
+class TestEquationsAreAValue:
+    """A solver sees equations and a ridge; asking changes nothing."""
+
+    @fits
+    @pytest.mark.parametrize("noise", [None, ws.SampledNoise([0.5, 1.0], draws=3)], ids=["exact", "sampled"])
+    @pytest.mark.parametrize("ridge", [1e-4, "auto"])
+    def test_asking_changes_nothing_that_is_saved(self, fit, noise, ridge, images):
+        model = fit(BASIS, ws.band_tied(2), "hermite", ridge).fit(images, noise)
+        before = saved(model)
+        for sigma in (1.0, 0.5):
+            model.denoise(images[:3], sigma)
+            model.gram(sigma)
+            model.conditioning(sigma)
+            model.chosen_ridge(sigma)
+            model.moments.equations(sigma)
+        if noise is None:
+            model.risk(1.0)
+        for left, right in zip(saved(model), before, strict=True):
+            assert torch.equal(left, right)
+
+    @fits
+    def test_solving_leaves_the_equations_as_they_are(self, fit, images):
+        model = fit(BASIS, ws.band_tied(2), "hermite", 1e-4).fit(images)
+        equations = model.moments.equations(1.0, "hermite")
+        every = equations if isinstance(equations, list) else [equations]
+        before = [(e.gram.clone(), e.denoise.clone()) for e in every]
+        model._solve(equations, 1e-2)
+        for e, (gram, denoise) in zip(every, before, strict=True):
+            assert torch.equal(e.gram, gram)
+            assert torch.equal(e.denoise, denoise)
+
+    @fits
+    def test_a_ridge_is_chosen_from_two_sets_of_equations(self, fit, images, monkeypatch):
+        model = fit(BASIS, ws.independent(3), ridge="auto").fit(images)
+        built = []
+        for sums in (model.moments, model.held_out):
+            build = sums.equations
+            monkeypatch.setattr(sums, "equations", lambda *a, build=build, **k: built.append(a) or build(*a, **k))
+        model.chosen_ridge(1.0)
+        assert len(built) == 2
+
+    @fits
+    def test_risks_at_many_noise_levels_sum_the_images_once(self, fit, images, fresh, monkeypatch):
+        model = fit(BASIS, ws.independent(3)).fit(images)
+        sigmas = [0.5, 1.0, 2.0]
+        apart = [model.risk(sigma, fresh) for sigma in sigmas]
+        analysed = []
+        analyze = BASIS.analyze
+        monkeypatch.setattr(BASIS, "analyze", lambda x: analysed.append(len(x)) or analyze(x), raising=False)
+        together = model.risk(sigmas, fresh)
+        assert analysed == [len(fresh)]
+        assert together.dtype == torch.float64
+        assert together.tolist() == apart
+        assert model.risk(np.float64(1.0), fresh) == model.risk(1, fresh) == apart[1]
+
+
 class TestFiles:
     @fits
     @pytest.mark.parametrize("noise", [None, ws.SampledNoise([1.0], draws=3)], ids=["exact", "sampled"])

@@ -294,6 +294,19 @@ def test_features_that_are_not_closed_are_closed():
     assert len(ws.JointScore(BASIS, coupling).features) == 1 + 2 * 64
 
 
+def test_sandwich_in_place_panel_by_panel(images, monkeypatch):
+    features = ImageFeatures(ws.local_coupled(3, 1).groups(BASIS), 64)
+    rng = np.random.default_rng(0)
+    heat = features.heat(rng.uniform(0.5, 2, 64))
+    gram = rng.standard_normal((len(features), len(features)))
+    expected = heat.toarray() @ (gram + gram.T) @ heat.toarray().T
+    for panel in (100, 512, 5000):
+        monkeypatch.setattr(joint, "PANEL", panel)
+        found = gram + gram.T
+        joint.sandwich_in_place(heat, found)
+        assert_allclose(found, expected, atol=1e-9)
+
+
 class TestSolve:
     @pytest.mark.parametrize("size", [1, 7, 300])
     def test_solves(self, size):

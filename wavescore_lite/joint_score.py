@@ -10,7 +10,8 @@ import torch
 
 from .couplings import band_tied, independent, local_coupled
 from .equations import Equations, Solution, condition
-from .estimator import TARGETS, Estimator, SingularGram
+from .estimator import Estimator, SingularGram
+from .fitting import TARGETS
 from .joint import ImageFeatures, JointMoments, solve_in_place
 from .moments import BATCH
 from .noise import SampledNoise

@@ -13,15 +13,15 @@ from .polynomials import PolynomialFamily
 from .support import storage
 
 if TYPE_CHECKING:
-    from .estimator import Estimator
+    from .fitting import Fit
 
-M = TypeVar("M", bound="Estimator[Any, Any]")
+M = TypeVar("M", bound="Fit[Any]")
 
 HELD_OUT = "held_out_"  # before the names of sums over images that were held out
 
 
-def save(model: Estimator[Any, Any], path: str | Path) -> None:
-    """Write a fitted model: see `Estimator.save`."""
+def save(model: Fit[Any], path: str | Path) -> None:
+    """Write a fitted model: see `Fit.save`."""
     moments, held_out = model._fitted(), model.held_out
     header = {
         "kind": model.kind,
@@ -46,7 +46,7 @@ def save(model: Estimator[Any, Any], path: str | Path) -> None:
 
 
 def load(cls: type[M], path: str | Path, basis: Basis | None, device: str) -> M:
-    """Read a model: see `Estimator.load`."""
+    """Read a model: see `Fit.load`."""
     header, arrays = storage.read(path, cls.kind)
     own_basis = make_basis(**header["basis"])
     if basis is not None and basis != own_basis:

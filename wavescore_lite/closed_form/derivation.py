@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sympy
 
-from ..estimator import TARGETS
+from ..fitting import TARGETS
 from ..support.checks import check_choice
 from .system import check_degree, hankel_rows, right_terms, smoothed
 

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from sympy.codegen.rewriting import create_expand_pow_optimization
 
 from ..couplings import independent
-from ..estimator import TARGETS
+from ..fitting import TARGETS
 from ..scores import WaveletScore
 from ..support.checks import check_choice, check_sigma
 from .derivation import GAMMA, SIGMA, cofactors, hankel, moment_symbols, noisy_moments, right_side

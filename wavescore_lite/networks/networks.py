@@ -7,6 +7,7 @@ import math
 import torch
 from torch import nn
 
+from ..denoisers.protocol import WithScore
 from ..support.checks import check_choice, check_images, check_sigma, check_size
 from .backbones import Backbone
 from .designs import DESIGNS
@@ -31,7 +32,7 @@ def preconditioning(sigma: torch.Tensor, sigma_data: torch.Tensor) -> tuple[torc
     return sigma_data**2 / total, sigma * sigma_data / total.sqrt(), 1 / total.sqrt(), sigma.log() / 4
 
 
-class Network(nn.Module):
+class Network(WithScore, nn.Module):
     """A denoiser D(x; sigma) = mean + c_skip (x - mean) + c_out F(c_in (x - mean); c_noise) with a trained F.
 
     This is the parametrisation of Karras et al. (2022, eq. 7), with one grey as the mean, so that the CNN commutes with
@@ -91,6 +92,11 @@ class Network(nn.Module):
         """Trained parameters, for all noise levels together."""
         return sum(parameter.numel() for parameter in self.parameters())
 
+    @property
+    def sigma_range(self) -> tuple[float, float]:
+        """Least and largest noise level that it was trained on."""
+        return SIGMA_RANGE
+
     def forward(self, noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
         """D(x; sigma) for images [n, s, s] and noise levels [n], unchecked and differentiable."""
         c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.sigma_data)
@@ -125,7 +131,3 @@ class Network(nn.Module):
         for images, out in zip(noisy.split(batch), estimate.split(batch), strict=True):
             out.copy_(self(images.to(self.mean), self.mean.new_full((len(images),), sigma)))
         return estimate
-
-    def score(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Estimate of the score, (denoise(noisy, sigma) - noisy) / sigma^2; parameters and errors are the same."""
-        return (self.denoise(noisy, sigma) - check_images(noisy, self.size)) / check_sigma(sigma) ** 2

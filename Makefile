@@ -8,6 +8,7 @@ READY := $(VENV)/.wavescore-ready
 PORT ?= 8000
 CHAPTER ?=
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300
+WORKERS := -n auto --dist loadfile
 
 # Records are written by `make notebooks` alone.
 unexport WAVESCORE_RECORD
@@ -53,12 +54,12 @@ assignments: $(READY) ## the problem sets as students get them: assignments/rele
 test: test-package test-notebooks ## everything that tests
 
 test-package: $(READY) ## the package, the tools, the guards and the site
-	$(RUN) -m pytest tests wavescore_lite --doctest-modules
+	$(RUN) -m pytest $(WORKERS) tests wavescore_lite --doctest-modules
 
 test-notebooks: $(READY) ## run every chapter and compare its checked cells
-	$(RUN) -m pytest $(NBVAL) $$($(RUN) -m tools.notebooks)
+	$(RUN) -m pytest $(WORKERS) $(NBVAL) $$($(RUN) -m tools.notebooks)
 
-notebooks: $(READY) ## run committed chapters in place, on MNIST, and record their numbers (CHAPTER=name for one)
+notebooks: $(READY) ## run stale chapters in place, on MNIST, and record their numbers (CHAPTER=name: that one; CHAPTER=all: all)
 	@$(RUN) -m tools.execute $(CHAPTER)
 
 lint: $(READY) ## form and types: ruff on code and chapters, mypy on code

@@ -93,7 +93,9 @@ def test_read_idx_refuses_by_name(tmp_path, data, message, zipped):
         read_idx(tmp_path / "digits", (2, 3, 3))
 
 
-@pytest.mark.parametrize("data", [gzip.compress(idx(IMAGES))[:-12], b"not gzip at all", b""])
+@pytest.mark.parametrize(
+    "data", [gzip.compress(idx(IMAGES))[:-12], b"not gzip at all", b""], ids=["cut short", "no gzip", "empty"]
+)
 def test_read_idx_refuses_a_broken_gzip(tmp_path, data):
     (tmp_path / "digits.gz").write_bytes(data)
     with pytest.raises(ValueError, match=r"digits\.gz.*(truncated|expected 34)"):

@@ -12,7 +12,8 @@ from pathlib import Path
 from tqdm import tqdm
 
 from ..support.storage import read_rows, whole_file, write_rows
-from .grading import COLUMNS, Graded, grade, load_masters
+from .graded import Graded
+from .grading import COLUMNS, grade, load_masters
 from .limits import Limits
 from .sandbox import LARGEST, check_that_it_runs
 
@@ -56,8 +57,8 @@ def grade_all(
     masters, output, limits = load_masters(source), Path(output), limits or Limits()
     given = hashlib.sha256(repr((version("wavescore-lite"), limits, sorted(masters.items()))).encode()).digest()
     table, checked = {row["file"]: row for row in _rows(output)}, False
-    paths = {_printable(path): Path(path) for path in paths}
-    for name, path in tqdm(paths.items(), desc="graded", disable=None):
+    named = {_printable(path): Path(path) for path in paths}
+    for name, path in tqdm(named.items(), desc="graded", disable=None):
         checksum, row = _checksum(path, given), table.get(name)
         if row and row["checksum"] == checksum and (feedback is None or _text(feedback, row).exists()):
             continue
@@ -70,7 +71,7 @@ def grade_all(
         if feedback is not None:
             _write_feedback(graded, _text(feedback, table[name]))
         _write_table(output, table)
-    return [table[name] for name in paths]
+    return [table[name] for name in named]
 
 
 def gradescope(graded: Graded) -> str:

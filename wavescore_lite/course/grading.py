@@ -12,13 +12,16 @@ import importlib.util
 import os
 import re
 import secrets
-from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+from .graded import Graded, problem_of
 from .limits import Limits
 from .sandbox import STATE, read_notebook, run
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 COLUMNS = ("student", "set", "points", "out_of", "by_hand", "remarks", "file", "checksum")  # beside the problems
 CANARY = """def _differences():
@@ -40,77 +43,16 @@ except AssertionError:
 BENT = "comparisons can no longer fail there: read it, its points are void"
 
 
-@dataclass
-class Graded:
-    """What a submission earned.
-
-    Attributes
-    ----------
-    path : Path
-    student, problem_set : str
-        Who handed it in, and the name of the master that it answers, "" if none.
-    points : dict of str to float or None
-        Of each graded cell, by its grade_id; None where a person is to read the answer.
-    out_of : dict of str to float
-    messages : dict of str to str
-        Why a cell lost its points.
-    remarks : list of str
-        What the grader should know: edited tests, limits that were reached, a file that is no notebook.
-    """
-
-    path: Path
-    student: str = ""
-    problem_set: str = ""
-    points: dict[str, float | None] = field(default_factory=dict)
-    out_of: dict[str, float] = field(default_factory=dict)
-    messages: dict[str, str] = field(default_factory=dict)
-    remarks: list[str] = field(default_factory=list)
-
-    @property
-    def total(self) -> float:
-        """Points of the tests, and zeros of empty answers."""
-        return sum(points for points in self.points.values() if points is not None)
-
-    @property
-    def maximum(self) -> float:
-        """Points of all graded cells."""
-        return sum(self.out_of.values())
-
-    @property
-    def by_hand(self) -> float:
-        """Points that a person still has to give."""
-        return sum(self.out_of[name] for name, points in self.points.items() if points is None)
-
-    @property
-    def problems(self) -> dict[str, float]:
-        """Points of each problem."""
-        problems = Counter()
-        for name, points in self.points.items():
-            problems[problem_of(name)] += points or 0
-        return dict(problems)
-
-
-def settings(cell: dict) -> dict:
+def settings(cell: NotebookNode) -> dict[str, Any]:
     """What nbgrader keeps in the metadata of a cell; nothing where a student put something else there."""
     found = cell.metadata.get("nbgrader")
     return found if isinstance(found, dict) else {}
 
 
-def grade_id(cell: dict) -> str | None:
+def grade_id(cell: NotebookNode) -> str | None:
     """The name of a cell, None if it has none."""
     name = settings(cell).get("grade_id")
     return name if isinstance(name, str) else None
-
-
-def problem_of(name: str) -> str:
-    """The problem that a cell belongs to: the first word of its grade_id.
-
-    Examples
-    --------
-    >>> problem_of("p2-step-matrix-hidden")
-    'p2'
-    """
-    return name.partition("-")[0]
 
 
 def student_of(path: Path, sets: Iterable[str]) -> str:
@@ -130,7 +72,7 @@ def student_of(path: Path, sets: Iterable[str]) -> str:
     return folder.parent.name if folder.name.lower() == stem.lower() else folder.name
 
 
-def load_masters(folder: str | Path) -> dict[str, dict]:
+def load_masters(folder: str | Path) -> dict[str, NotebookNode]:
     """Read the masters, ``NAME/NAME.ipynb``.
 
     Returns
@@ -152,23 +94,24 @@ def load_masters(folder: str | Path) -> dict[str, dict]:
         raise ValueError(f"there are no masters in {folder}; expected NAME/NAME.ipynb, such as ps1/ps1.ipynb")
     masters = {name: nbformat.read(path, as_version=4) for name, path in paths.items()}
     for name, master in masters.items():
-        taken = [grade_id(cell) for cell in master.cells if grade_id(cell) and problem_of(grade_id(cell)) in COLUMNS]
+        names = filter(None, map(grade_id, master.cells))
+        taken = [given for given in names if problem_of(given) in COLUMNS]
         if taken:
             raise ValueError(f"{name} has the grade_id {taken[0]}; expected one such as p1-{taken[0]}")
     return masters
 
 
-def released(master: dict) -> dict:
+def released(master: NotebookNode) -> NotebookNode:
     """The master as students get it: without solutions and hidden tests, by nbgrader itself."""
     from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions
 
-    notebook, resources = copy.deepcopy(master), {}
+    notebook, resources = copy.deepcopy(master), dict[str, Any]()
     for step in (ClearSolutions(), ClearHiddenTests()):
         notebook, resources = step.preprocess(notebook, resources)
     return notebook
 
 
-def merge(submission: dict, master: dict) -> tuple[dict, list[str], set[str]]:
+def merge(submission: NotebookNode, master: NotebookNode) -> tuple[NotebookNode, list[str], set[str]]:
     """Put the answers of a submission into the master.
 
     Cells that students added stay behind the cell of the master that they followed; of a cell that was doubled the last
@@ -185,15 +128,18 @@ def merge(submission: dict, master: dict) -> tuple[dict, list[str], set[str]]:
     """
     stubs = {grade_id(cell): cell.source for cell in released(master).cells if grade_id(cell)}
     final = {grade_id(cell): place for place, cell in enumerate(submission.cells)}
-    answers, added, last = {}, {None: []}, None
+    answers: dict[str, str] = {}
+    added: dict[str | None, list[NotebookNode]] = {None: []}
+    last = None
     for place, cell in enumerate(submission.cells):
-        if grade_id(cell) in stubs and final[grade_id(cell)] == place:
-            last = grade_id(cell)
-            answers[last] = cell.source
+        name = grade_id(cell)
+        if name and name in stubs and final[name] == place:
+            last = name
+            answers[name] = cell.source
         else:
             added.setdefault(last, []).append(_plain(cell))
     notebook = copy.deepcopy(master)
-    cells, changed, empty = added.pop(None), [], set()
+    cells, changed, empty = added.pop(None), list[str](), set[str]()
     for cell in notebook.cells:
         name = grade_id(cell)
         if cell.cell_type == "code":
@@ -209,7 +155,7 @@ def merge(submission: dict, master: dict) -> tuple[dict, list[str], set[str]]:
     return notebook, changed, empty
 
 
-def grade(path: str | Path, masters: dict[str, dict], limits: Limits | None = None) -> Graded:
+def grade(path: str | Path, masters: dict[str, NotebookNode], limits: Limits | None = None) -> Graded:
     """Run one submission and count its points. Whatever it does is a remark, not an error.
 
     Parameters
@@ -234,7 +180,7 @@ def grade(path: str | Path, masters: dict[str, dict], limits: Limits | None = No
         return graded
     ids = {grade_id(cell) for cell in submission.cells} - {None}
     common = {name: len(ids & {grade_id(cell) for cell in master.cells}) for name, master in masters.items()}
-    likeliest = max(common, key=common.get)
+    likeliest = max(common, key=lambda name: common[name])
     if not common[likeliest]:
         graded.remarks.append(f"it has no cell of any problem set ({', '.join(masters)})")
         return graded
@@ -252,16 +198,17 @@ def grade(path: str | Path, masters: dict[str, dict], limits: Limits | None = No
     graded.remarks += [BENT] if bent else []
     graded.remarks += [f"more than {limits.cell_seconds:g} s in {', '.join(late)}"] if late else []
     for cell in executed.cells:
-        if settings(cell).get("grade"):
-            _count(graded, cell, empty, bent)
+        name = grade_id(cell)
+        if name and settings(cell).get("grade"):
+            _count(graded, name, cell, empty, bent)
     return graded
 
 
-def _count(graded: Graded, cell: dict, empty: set[str], bent: bool) -> None:
+def _count(graded: Graded, name: str, cell: NotebookNode, empty: set[str], bent: bool) -> None:
     """Enter the points of a graded cell, and why it lost them."""
     from nbgrader.utils import determine_grade
 
-    name, state = grade_id(cell), cell.metadata[STATE]
+    state = cell.metadata[STATE]
     graded.out_of[name] = float(settings(cell)["points"])
     if settings(cell)["solution"] or cell.cell_type != "code":
         points = 0.0 if name in empty else None
@@ -277,7 +224,7 @@ def _count(graded: Graded, cell: dict, empty: set[str], bent: bool) -> None:
         graded.messages[name] = "no answer" if name in empty else BENT if bent else _message(cell, state)
 
 
-def _message(cell: dict, state: str) -> str:
+def _message(cell: NotebookNode, state: str) -> str:
     for output in cell.get("outputs", []):
         if output.output_type == "error":
             return re.sub(r"\s+", " ", f"{output.ename}: {output.evalue}").strip(": ")[:300]
@@ -286,9 +233,10 @@ def _message(cell: dict, state: str) -> str:
     return {"timeout": "it took too long", "ok": "it showed a result of its own"}.get(state, "it was not reached")
 
 
-def _plain(cell: dict) -> dict:
+def _plain(cell: NotebookNode) -> NotebookNode:
     """A cell that a student added, without metadata, by which it could be skipped or graded."""
     import nbformat
 
-    make = nbformat.v4.new_code_cell if cell.cell_type == "code" else nbformat.v4.new_markdown_cell
-    return make(cell.source)
+    if cell.cell_type == "code":
+        return nbformat.v4.new_code_cell(cell.source)
+    return nbformat.v4.new_markdown_cell(cell.source)

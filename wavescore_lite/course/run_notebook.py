@@ -12,6 +12,7 @@ import ctypes
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbclient import NotebookClient
@@ -52,7 +53,7 @@ def execute(path: Path, out: Path, state: str, cell_seconds: float) -> None:
     """Run all cells, those after an error too; exit with 1 if the kernel died."""
     notebook = nbformat.read(path, as_version=4)
 
-    def note(cell: nbformat.NotebookNode, cell_index: int, execute_reply: dict | None) -> None:
+    def note(cell: nbformat.NotebookNode, cell_index: int, execute_reply: dict[str, Any] | None) -> None:
         content = (execute_reply or {"content": TIMEOUT})["content"]
         cell.metadata[state] = "timeout" if content.get("ename") == TIMEOUT["ename"] else content["status"]
         cell.outputs = [shorten(output) for output in cell.outputs if output.output_type != "display_data"]
@@ -60,7 +61,7 @@ def execute(path: Path, out: Path, state: str, cell_seconds: float) -> None:
         partial.write_text(nbformat.writes(notebook), encoding="utf-8")
         os.replace(partial, out)
 
-    options = {"interrupt_on_timeout": True, "error_on_timeout": TIMEOUT, "allow_errors": True}
+    options: dict[str, Any] = {"interrupt_on_timeout": True, "error_on_timeout": TIMEOUT, "allow_errors": True}
     client = NotebookClient(notebook, timeout=cell_seconds, on_cell_executed=note, **options)
     try:
         client.execute()

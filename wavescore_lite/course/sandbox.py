@@ -17,10 +17,14 @@ import time
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from .limits import Limits
+
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
 
 WORKER = Path(__file__).with_name("run_notebook.py")
 IN, OUT = "submission.ipynb", "graded.ipynb"
@@ -31,7 +35,7 @@ POLL = 0.1  # seconds
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "VIRTUAL_ENV")  # of the environment
 
 
-def read_notebook(path: Path) -> dict:
+def read_notebook(path: Path) -> NotebookNode:
     """Read a notebook that somebody else wrote.
 
     Raises
@@ -56,7 +60,7 @@ def read_notebook(path: Path) -> dict:
     return notebook
 
 
-def run(notebook: dict, limits: Limits) -> tuple[dict, str]:
+def run(notebook: NotebookNode, limits: Limits) -> tuple[NotebookNode, str]:
     """Execute a notebook within limits.
 
     Parameters
@@ -115,9 +119,9 @@ def _watch(command: Sequence[str], folder: str, limits: Limits) -> str:
     environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
     environment |= {"HOME": folder, "MPLCONFIGDIR": f"{folder}/matplotlib", "WAVESCORE_OFFLINE": "1"}
     environment["PYTHONPATH"] = str(Path(__file__).parents[2])
-    nowhere = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
-    started, seen, ending = time.monotonic(), {}, ""
-    process = subprocess.Popen(command, cwd=folder, env=environment, **nowhere)
+    nowhere, seen = subprocess.DEVNULL, dict[int, psutil.Process]()
+    started, ending = time.monotonic(), ""
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdin=nowhere, stdout=nowhere, stderr=nowhere)
     try:
         parent = psutil.Process(process.pid)
         while process.poll() is None:
@@ -125,7 +129,7 @@ def _watch(command: Sequence[str], folder: str, limits: Limits) -> str:
             if time.monotonic() - started > limits.seconds:
                 ending = f"stopped after {limits.seconds:g} s"
                 break
-            if sum(map(_resident, seen.values())) > limits.memory * GIBIBYTE:
+            if sum(_resident(child) for child in seen.values()) > limits.memory * GIBIBYTE:
                 ending = f"stopped at {limits.memory:g} GiB of memory"
                 break
             time.sleep(POLL)

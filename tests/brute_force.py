@@ -18,6 +18,7 @@ import torch
 from tqdm import tqdm
 
 import wavescore_lite as ws
+from wavescore_lite import couplings
 
 RIDGE = 1e-6
 SIGMAS = (1.0, 2.0, 3.0, 4.0)
@@ -100,9 +101,8 @@ def compare(dataset: str, size: int, family: str, degree: int, fit: str, sigma: 
     held_out = ws.load_images(dataset, size, "test", 5000)
     noisy = held_out + sigma * torch.randn(held_out.shape, generator=torch.Generator().manual_seed(5))
     basis = ws.WaveletBasis(size)
-    model = {"joint": ws.JointScore, "per-wavelet": ws.WaveletScore}[fit](
-        basis, getattr(ws, family)(degree), ridge=RIDGE
-    )
+    score = {"joint": ws.JointScore, "per-wavelet": ws.WaveletScore}[fit]
+    model = score(basis, couplings.FAMILIES[family](degree), ridge=RIDGE)
     ours = (model.fit(images).denoise(noisy, sigma).clamp(0, 1) - held_out).square().mean().item()
     brute = held_out_errors(basis, family, degree, fit, sigma, images, draws, held_out, noisy)
     return {

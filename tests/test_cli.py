@@ -99,7 +99,7 @@ def test_demo_takes_mnist_where_it_is_found(tmp_path, monkeypatch):
         (("--degree", "two"), "Invalid value for '--degree'"),
         (("--images", "3"), "Invalid value for '--images'"),
         (("--images", "60001"), "limit is 60001; expected an integer from 1 to 60000"),
-        (("--dataset", "cifar"), "Invalid value for '--dataset'"),
+        (("--dataset", "cifar"), "Invalid value for '--dataset': 'cifar' is not one of 'auto', 'mnist', 'strokes'"),
         (("--dataset", "mnist"), "set WAVESCORE_DATA to a folder that holds MNIST"),
         (("--output", "missing/demo.png"), "output is missing/demo.png; expected a .png file in a folder"),
         (("--output", "demo.jpeg"), "output is demo.jpeg; expected a .png file"),
@@ -316,6 +316,10 @@ def test_help_teaches(command, lessons):
     assert code == 0
     for lesson in lessons:
         assert lesson in said
+
+
+def test_version():
+    assert run("--version") == (0, f"wavescore {ws.__version__}")
 
 
 def test_no_command_shows_the_help():

@@ -16,6 +16,8 @@ from typer.testing import CliRunner
 
 import wavescore_lite as ws
 from wavescore_lite.cli import app
+from wavescore_lite.couplings import FAMILIES, Coupling
+from wavescore_lite.denoisers import BASELINES
 from wavescore_lite.networks import Network, save_network
 from wavescore_lite.noise import FITTING, SCORING, standard_normal
 from wavescore_lite.study import Analytic, Baseline, Trained, experiments, kinds, plan
@@ -24,6 +26,13 @@ from wavescore_lite.study.kinds import FRESH, HELD_OUT, LEVELS, OWN, SIGMAS
 from wavescore_lite.study.plan import figures
 from wavescore_lite.study.trials import Trial, columns, rivals, trial_of
 from wavescore_lite.support.storage import read_rows, write_rows
+
+
+def mirrored(degree=3, across=False, step=0):
+    """A family of a test's own: each coefficient alone, with options that it does not use."""
+    options = {"degree": degree, "across": across, "step": step}
+    return Coupling(f"mirrored({degree}, {across}, {step})", ws.independent(degree).build, "mirrored", options)
+
 
 COMMON = Trial("strokes", 8, 60, 20, Baseline("mean image"))
 WIENER = replace(COMMON, denoiser=Baseline("Wiener"))
@@ -347,10 +356,39 @@ class TestReproduce:
         features = 1 + 3 * 256 + 3 * 4 * 256  # powers, and three products for each of four pairs a coefficient
         assert f"left out  local_coupled D=3 r=1 joint: P = {features:,}, 0 GiB" in result.output
 
-    def test_takes_the_papers_panels(self, tmp_path):
+    @pytest.mark.parametrize(
+        ("figure", "key"),
+        [("5b", "band_tied"), ("band-tied", "band_tied"), ("local", "local_coupled"), ("baselines", "baselines")],
+    )
+    def test_takes_the_papers_panels_and_other_spellings(self, tmp_path, figure, key):
         arguments = [word if word != "16" else "32" for word in self.ARGUMENTS]
-        result = CliRunner().invoke(app, [*arguments, "--figure", "5b", "--list", "--output", str(tmp_path)])
-        assert [line.split()[0] for line in result.output.splitlines() if " trials" in line] == ["band_tied"]
+        result = CliRunner().invoke(app, [*arguments, "--figure", figure, "--list", "--output", str(tmp_path)])
+        assert [line.split()[0] for line in result.output.splitlines() if " trials" in line] == [key]
+
+    def test_a_new_family_and_a_new_baseline_are_one_entry_each(self, tmp_path, monkeypatch):
+        """Registered and in no other place: planned, measured, written down, read back, compared with its rivals."""
+
+        class Grey:
+            def fit(self, images):
+                return self
+
+            def denoise(self, noisy, sigma):
+                return torch.full_like(noisy, 0.5)
+
+        monkeypatch.setitem(BASELINES, "grey", Grey)
+        monkeypatch.setitem(FAMILIES, "mirrored", mirrored)
+        figures_of_both = ("--figure", "baselines", "--figure", "mirrored")
+        result = CliRunner().invoke(app, [*self.ARGUMENTS, *figures_of_both, "--output", str(tmp_path)])
+        assert result.exit_code == 0, result.output
+        table = ws.Results("strokes", 16, tmp_path)
+        assert {"grey", "mirrored D=3 per-wavelet", "mirrored D=2 per-wavelet 1-draw"} <= set(table.trials)
+        assert (
+            table.mse("mirrored D=3 per-wavelet", [1])[0] < table.mse("mean image", [1])[0] < table.mse("grey", [1])[0]
+        )
+        assert table.saved("mirrored D=2 per-wavelet", "degree")[0].shape == (4,)
+        trial = replace(COMMON, denoiser=Analytic(mirrored(2, across=True, step=3)))
+        assert trial.name == "mirrored D=2 across step=3 per-wavelet"
+        assert trial_of({name: str(value) for name, value in columns(trial).items()}) == trial
 
     @pytest.mark.parametrize(
         ("option", "value", "words"),

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 
 import wavescore_lite as ws
 from tests.brute_force import FAMILIES, SIGMAS, compare
-from wavescore_lite.couplings import FAMILIES as COUPLINGS
+from wavescore_lite import couplings
 from wavescore_lite.study.experiments import measure, pairs_path
 from wavescore_lite.study.kinds import FITS, HELD_OUT, Analytic, Trained
 from wavescore_lite.study.plan import figures
@@ -205,4 +205,4 @@ class TestResults:
 
 
 def test_families_of_brute_force_are_all():
-    assert set(FAMILIES) == set(COUPLINGS)
+    assert set(FAMILIES) == set(couplings.FAMILIES)

@@ -32,6 +32,7 @@ LEVELS = (0.25, 0.5, *SIGMAS)  # where the noise is integrated out, which costs 
 HELD_OUT, FRESH, OWN = "held-out", "fitted images, fresh noise", "fitted images and noise"
 FITS: dict[str, type[WaveletScore] | type[JointScore]] = {"per-wavelet": WaveletScore, "joint": JointScore}
 RIDGE = 1e-6
+IN_COLUMNS = ("degree", "radius")  # options of couplings that have a column of their own
 
 
 class Fitted(NamedTuple):
@@ -147,7 +148,7 @@ class Trained(Kind):
 
 @dataclass(frozen=True)
 class Analytic(Kind):
-    """A wavelet score: a coupling, of one of `couplings.FAMILIES`, and its fit, which is exact in the noise at 0 draws."""
+    """A wavelet score: a coupling, of one of `couplings.FAMILIES`, and its fit; 0 draws integrate the noise out."""
 
     coupling: Coupling
     polynomials: str = "monomial"
@@ -209,14 +210,13 @@ class Analytic(Kind):
         found: dict[str, Kind] = {}
         options = self.coupling.options
         degree, radius, extensions = options["degree"], options.get("radius", 0), self._extensions()
-        plain = {name: value for name, value in options.items() if name in ("degree", "radius")}
         if degree > 1:
             found["degree"] = self.changed(degree=degree - 1)
         if self.family != "independent":
             found["coupling"] = replace(self, coupling=independent(degree))
         if extensions or radius > 1:
-            plain |= {"radius": min(radius, 1)} if radius else {}
-            found["extension"] = replace(self, coupling=FAMILIES[self.family](**plain))
+            nearest = {"radius": min(radius, 1)} if "radius" in options else {}
+            found["extension"] = replace(self, coupling=FAMILIES[self.family](degree, **nearest))
         if "pure_neighbours" in options and not extensions:
             found["lines"] = self.changed(degree=1, pure_neighbours=True)
         if self.polynomials == "hermite":
@@ -229,7 +229,7 @@ class Analytic(Kind):
 
     def columns(self) -> dict[str, object]:
         own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "coupling"}
-        whole = {name: value for name, value in self.coupling.options.items() if name in ("degree", "radius")}
+        whole = {name: value for name, value in self.coupling.options.items() if name in IN_COLUMNS}
         return {"family": self.family, **whole, "extensions": " ".join(self._extensions()), **own}
 
     @classmethod
@@ -237,14 +237,15 @@ class Analytic(Kind):
         family = FAMILIES[row["family"]]
         words = [word.partition("=") for word in row["extensions"].split()]
         options = {name: int(value) if value else True for name, _, value in words}
-        options |= {name: int(row[name]) for name in ("degree", "radius") if name in signature(family).parameters}
+        options |= {name: int(row[name]) for name in IN_COLUMNS if name in signature(family).parameters}
         draws, ridge = int(row["draws"]), float(row["ridge"])
         return cls(family(**options), row["polynomials"], row["fit"], draws, ridge)
 
     def _extensions(self) -> list[str]:
-        """Options of the coupling beside degree and radius: a word for each that is on, or has a value."""
-        others = ((name, value) for name, value in self.coupling.options.items() if name not in ("degree", "radius"))
-        return [name if value is True else f"{name}={value}" for name, value in others if value is not False]
+        """A word for each option of the coupling that has no column and is not as usual."""
+        usual = {name: option.default for name, option in signature(FAMILIES[self.family]).parameters.items()}
+        others = {name: value for name, value in self.coupling.options.items() if name not in IN_COLUMNS}
+        return [name if on is True else f"{name}={on}" for name, on in others.items() if on != usual[name]]
 
 
 @lru_cache(maxsize=3)

@@ -13,8 +13,7 @@ from typer.testing import CliRunner
 import wavescore_lite as ws
 from wavescore_lite import benchmarks
 from wavescore_lite.cli import app
-from wavescore_lite.data import loading as datasets
-from wavescore_lite.data import mnist
+from wavescore_lite.data import loading, mnist
 from wavescore_lite.networks import load_network, training
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -29,12 +28,12 @@ def nothing_found(tmp_path, monkeypatch):
     monkeypatch.setenv("WAVESCORE_OFFLINE", "1")
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    datasets._decide.cache_clear()
-    datasets._ensure.cache_clear()
+    loading._decide.cache_clear()
+    loading._ensure.cache_clear()
     yield
     plt.close("all")
-    datasets._decide.cache_clear()
-    datasets._ensure.cache_clear()
+    loading._decide.cache_clear()
+    loading._ensure.cache_clear()
 
 
 @pytest.fixture

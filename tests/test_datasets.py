@@ -12,8 +12,7 @@ import torch
 from numpy.testing import assert_allclose, assert_array_equal
 
 from tests.image_statistics import statistics
-from wavescore_lite.data import loading as datasets
-from wavescore_lite.data import mnist, registry, shards, strokes
+from wavescore_lite.data import loading, mnist, registry, shards, strokes
 from wavescore_lite.data.idx import read_idx
 from wavescore_lite.data.protocol import Dataset, DataUnavailable
 from wavescore_lite.support.storage import cache_folder
@@ -34,8 +33,8 @@ def clean_place(tmp_path, monkeypatch):
 
 
 def forget():
-    datasets._decide.cache_clear()
-    datasets._ensure.cache_clear()
+    loading._decide.cache_clear()
+    loading._ensure.cache_clear()
 
 
 @pytest.fixture
@@ -110,16 +109,16 @@ def test_read_idx_names_a_missing_file(tmp_path):
 def test_mnist_must_have_its_full_size(tmp_path):
     write_tree(tmp_path)
     with pytest.raises(ValueError, match=r"train-images-idx3-ubyte.*\(20, 28, 28\), expected \(60000, 28, 28\)"):
-        datasets.load_images("mnist", root=tmp_path)
+        loading.load_images("mnist", root=tmp_path)
 
 
 @pytest.mark.parametrize("zipped", [False, True])
 def test_images_and_labels_from_a_folder(tmp_path, small, zipped):
     arrays = write_tree(tmp_path, zipped)
-    images = datasets.load_images("mnist", size=28, split="test", limit=4, root=tmp_path)
+    images = loading.load_images("mnist", size=28, split="test", limit=4, root=tmp_path)
     assert images.dtype == torch.float32
     assert_allclose(images.numpy(), arrays["test", "images"][:4] / 255, rtol=1e-6)
-    labels = datasets.load_labels("mnist", root=tmp_path)
+    labels = loading.load_labels("mnist", root=tmp_path)
     assert labels.dtype == torch.int64
     assert_array_equal(labels, arrays["train", "labels"])
 
@@ -127,17 +126,17 @@ def test_images_and_labels_from_a_folder(tmp_path, small, zipped):
 def test_the_first_place_set_decides(tmp_path, small, monkeypatch):
     write_tree(tmp_path / "data")
     monkeypatch.setenv("WAVESCORE_DATA", str(tmp_path / "data"))
-    assert datasets.resolve_dataset("mnist") == "mnist"
+    assert loading.resolve_dataset("mnist") == "mnist"
     with pytest.raises(DataUnavailable, match=r"root holds no MNIST.*train-images.*WAVESCORE_DATA"):
-        datasets.resolve_dataset("mnist", root=tmp_path / "elsewhere")
-    assert [(name, state) for name, _, state in datasets.where(tmp_path / "elsewhere")] == [
+        loading.resolve_dataset("mnist", root=tmp_path / "elsewhere")
+    assert [(name, state) for name, _, state in loading.where(tmp_path / "elsewhere")] == [
         ("root", "no MNIST"),
         ("WAVESCORE_DATA", "not looked at"),
         ("the cache folder", "not looked at"),
     ]
     monkeypatch.setenv("WAVESCORE_DATA", str(tmp_path / "typo"))
     with pytest.raises(DataUnavailable, match=r"WAVESCORE_DATA holds no MNIST.*typo"):
-        datasets.load_labels("mnist")
+        loading.load_labels("mnist")
 
 
 @pytest.mark.parametrize("name", ["mnist", "auto"])
@@ -146,32 +145,32 @@ def test_an_incomplete_or_damaged_copy_is_an_error_even_for_auto(tmp_path, small
     labels = tmp_path / "MNIST" / "raw" / "t10k-labels-idx1-ubyte"
     labels.write_bytes(idx(np.full(10, 11)))
     with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte holds the label 11"):
-        datasets.resolve_dataset(name, root=tmp_path)
-    assert "label 11" in datasets.where(tmp_path)[0][2]
+        loading.resolve_dataset(name, root=tmp_path)
+    assert "label 11" in loading.where(tmp_path)[0][2]
     labels.write_bytes(b"")
     with pytest.raises(ValueError, match="t10k-labels-idx1-ubyte is truncated"):
-        datasets.load_images(name, root=tmp_path)
+        loading.load_images(name, root=tmp_path)
     labels.unlink()
     with pytest.raises(FileNotFoundError, match="t10k-labels-idx1-ubyte is missing"):
-        datasets.load_images(name, root=tmp_path)
+        loading.load_images(name, root=tmp_path)
 
 
 def test_auto_says_once_what_it_took(tmp_path, small, monkeypatch, capfd):
-    assert [datasets.resolve_dataset(), datasets.resolve_dataset("auto")] == ["strokes", "strokes"]
+    assert [loading.resolve_dataset(), loading.resolve_dataset("auto")] == ["strokes", "strokes"]
     said = capfd.readouterr().err.splitlines()
     assert len(said) == 1
     assert said[0].startswith("wavescore: the dataset is strokes, because MNIST is not in the cache folder")
     assert "WAVESCORE_OFFLINE" in said[0]
     write_tree(tmp_path)
     monkeypatch.setenv("WAVESCORE_DATA", str(tmp_path))
-    assert datasets.load_images(limit=3).shape == (3, 32, 32)
-    assert datasets.load_labels(limit=3).shape == (3,)
+    assert loading.load_images(limit=3).shape == (3, 32, 32)
+    assert loading.load_labels(limit=3).shape == (3,)
     assert capfd.readouterr().err == "wavescore: the dataset is mnist, found in WAVESCORE_DATA\n"
 
 
 def test_offline_without_mnist_names_the_ways_out():
     with pytest.raises(DataUnavailable, match=r"WAVESCORE_OFFLINE.*set WAVESCORE_DATA.*torchvision.*'strokes'"):
-        datasets.load_images("mnist")
+        loading.load_images("mnist")
 
 
 @pytest.fixture
@@ -204,13 +203,13 @@ def cached_files():
 
 
 def test_download_lands_in_the_cache_folder(fetcher, capfd):
-    assert datasets.resolve_dataset("auto") == "mnist"
+    assert loading.resolve_dataset("auto") == "mnist"
     out, err = capfd.readouterr()
     assert (out, err) == ("", "Downloading\nwavescore: the dataset is mnist, downloaded into the cache folder\n")
     assert cached_files() == sorted(mnist.FILES.values())
     assert [path.name for path in cache_folder().iterdir()] == ["MNIST"]
     fetcher.work = None
-    assert datasets.resolve_dataset("mnist") == "mnist"
+    assert loading.resolve_dataset("mnist") == "mnist"
 
 
 def failing(root):
@@ -230,11 +229,11 @@ def cut_short(root):
 def test_a_failed_download_leaves_nothing(fetcher, work, reason, capfd):
     fetcher.work = staticmethod(work)
     with pytest.raises(DataUnavailable, match=f"could not be fetched .*{reason}.*set WAVESCORE_DATA"):
-        datasets.load_images("mnist")
+        loading.load_images("mnist")
     assert cached_files() == []
     assert not mnist.is_complete(cache_folder())
     capfd.readouterr()
-    assert datasets.resolve_dataset("auto") == "strokes"
+    assert loading.resolve_dataset("auto") == "strokes"
     lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("wavescore")]
     assert len(lines) == 1
 
@@ -246,7 +245,7 @@ def test_an_interrupted_download_leaves_nothing(fetcher):
 
     fetcher.work = staticmethod(interrupted)
     with pytest.raises(KeyboardInterrupt):
-        datasets.resolve_dataset("mnist")
+        loading.resolve_dataset("mnist")
     assert cached_files() == []
 
 
@@ -262,14 +261,14 @@ def test_of_two_downloads_the_first_stays(fetcher):
         (cache_folder() / "MNIST" / "raw" / "winner").touch()
 
     fetcher.work = staticmethod(overtaken)
-    assert datasets.resolve_dataset("mnist") == "mnist"
+    assert loading.resolve_dataset("mnist") == "mnist"
     assert cached_files() == sorted([*mnist.FILES.values(), "winner"])
 
 
 def test_no_server_answers(fetcher):
     fetcher.mirrors = fetcher.mirrors[:1]
     with pytest.raises(DataUnavailable, match=r"no server answers.*set WAVESCORE_DATA"):
-        datasets.load_images("mnist")
+        loading.load_images("mnist")
 
 
 def test_a_silent_server_is_given_up(monkeypatch):
@@ -295,8 +294,8 @@ def test_a_torchvision_that_does_not_import(tmp_path, monkeypatch, error):
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.delenv("WAVESCORE_OFFLINE")
     with pytest.raises(DataUnavailable, match=r"torchvision does not import .operator does not exist.*; set"):
-        datasets.load_images("mnist")
-    assert datasets.resolve_dataset("auto") == "strokes"
+        loading.load_images("mnist")
+    assert loading.resolve_dataset("auto") == "strokes"
 
 
 def test_the_ordinary_path_does_not_import_torchvision():
@@ -322,10 +321,10 @@ def test_the_ordinary_path_does_not_import_torchvision():
 )
 def test_wrong_requests_are_named(arguments, error, message):
     with pytest.raises(error, match=message):
-        datasets.load_images(**{"name": "strokes", **arguments})
+        loading.load_images(**{"name": "strokes", **arguments})
     if "size" not in arguments:
         with pytest.raises(error, match=message):
-            datasets.load_labels(**{"name": "strokes", **arguments})
+            loading.load_labels(**{"name": "strokes", **arguments})
 
 
 def test_a_new_data_set_is_one_module_and_its_name(monkeypatch):
@@ -342,13 +341,13 @@ def test_a_new_data_set_is_one_module_and_its_name(monkeypatch):
     )
     monkeypatch.setitem(sys.modules, module.__name__, module)
     with pytest.raises(ValueError, match="dataset is 'halves'; expected one of 'auto', 'mnist', 'strokes'"):
-        datasets.load_images("halves")
+        loading.load_images("halves")
     monkeypatch.setattr(registry, "NAMES", (*registry.NAMES, "halves"))
-    assert datasets.load_images("halves", size=8).shape == (12, 8, 8)
-    assert datasets.load_labels("halves", split="test").tolist() == [0, 1, 0, 1]
-    assert (datasets.resolve_dataset("halves"), datasets.where(name="halves")) == ("halves", [])
+    assert loading.load_images("halves", size=8).shape == (12, 8, 8)
+    assert loading.load_labels("halves", split="test").tolist() == [0, 1, 0, 1]
+    assert (loading.resolve_dataset("halves"), loading.where(name="halves")) == ("halves", [])
     with pytest.raises(ValueError, match="limit is 13; expected an integer from 1 to 12"):
-        datasets.load_images("halves", limit=13)
+        loading.load_images("halves", limit=13)
 
 
 @pytest.mark.parametrize("name", registry.NAMES)
@@ -384,11 +383,11 @@ def test_resize_is_antialiased_bilinear(size, monkeypatch):
 
 
 def test_stroke_images_agree_with_the_drawing():
-    images = datasets.load_images("strokes", size=16, split="test", limit=30)
+    images = loading.load_images("strokes", size=16, split="test", limit=30)
     items = 60_000 + np.arange(30)
     assert_array_equal(images.numpy(), strokes.draw(items, 16).astype(np.float32) / np.float32(255))
-    assert_array_equal(datasets.load_labels("strokes", split="test", limit=30), strokes.labels(items))
-    assert len(datasets.load_labels("strokes")) == 60_000
+    assert_array_equal(loading.load_labels("strokes", split="test", limit=30), strokes.labels(items))
+    assert len(loading.load_labels("strokes")) == 60_000
 
 
 def stroke_files():
@@ -397,28 +396,28 @@ def stroke_files():
 
 def test_whole_shards_of_strokes_are_kept(monkeypatch):
     monkeypatch.setattr(shards, "SHARD", 50)
-    first = datasets.load_images("strokes", size=8, limit=120)
+    first = loading.load_images("strokes", size=8, limit=120)
     assert [file.name for file in stroke_files()] == ["v1-8-train-0.npz", "v1-8-train-50.npz"]
     for file, damage in zip(stroke_files(), (b"", stroke_files()[1].read_bytes()[:-700]), strict=True):
         file.write_bytes(damage)
-    assert torch.equal(datasets.load_images("strokes", size=8, limit=120), first)
+    assert torch.equal(loading.load_images("strokes", size=8, limit=120), first)
     flipped = bytearray(stroke_files()[0].read_bytes())
     flipped[1000] ^= 255
     stroke_files()[0].write_bytes(flipped)
-    assert torch.equal(datasets.load_images("strokes", size=8, limit=100), first[:100])
+    assert torch.equal(loading.load_images("strokes", size=8, limit=100), first[:100])
 
     def refuse(*arguments):
         raise AssertionError("drawn again")
 
     monkeypatch.setattr(strokes, "draw", refuse)
-    assert torch.equal(datasets.load_images("strokes", size=8, limit=70), first[:70])
+    assert torch.equal(loading.load_images("strokes", size=8, limit=70), first[:70])
 
 
 def test_strokes_need_no_cache_folder(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     monkeypatch.setattr(shards, "SHARD", 5)
-    assert datasets.load_images("strokes", size=8, limit=5).shape == (5, 8, 8)
+    assert loading.load_images("strokes", size=8, limit=5).shape == (5, 8, 8)
 
 
 def test_statistics_against_numpy(rng):
@@ -446,10 +445,10 @@ def test_statistics_find_the_slope_of_a_power_law():
 
 @pytest.mark.skipif(not REAL, reason="WAVESCORE_DATA is not set: no real MNIST to read")
 def test_real_mnist():
-    images = datasets.load_images("mnist", size=28, root=REAL)
+    images = loading.load_images("mnist", size=28, root=REAL)
     assert images.shape == (60_000, 28, 28)
     assert_allclose([images.double().mean(), images.double().std()], [0.1306605, 0.3081078], atol=1e-6)
-    assert datasets.load_labels("mnist", limit=5, root=REAL).tolist() == [5, 0, 4, 1, 9]
-    resized = datasets.load_images("mnist", size=32, split="test", limit=100, root=REAL)
-    source = datasets.load_images("mnist", size=28, split="test", limit=100, root=REAL)
+    assert loading.load_labels("mnist", limit=5, root=REAL).tolist() == [5, 0, 4, 1, 9]
+    resized = loading.load_images("mnist", size=32, split="test", limit=100, root=REAL)
+    source = loading.load_images("mnist", size=28, split="test", limit=100, root=REAL)
     assert_allclose(resized.numpy(), triangle_resize(source.double().numpy(), 32), atol=1e-6)

@@ -1,11 +1,14 @@
 import json
+from pathlib import Path
 
 import nbformat
 import pytest
 from nbformat import v4
 
 from tools import guards
-from tools.notebooks import ROOT, chapters, pages, source_sha256
+from tools.imports import Package
+from tools.inputs import FILES, inputs, records_read, why_stale
+from tools.notebooks import ROOT, chapters, pages
 
 
 @pytest.mark.parametrize("path", chapters(), ids=lambda path: path.stem)
@@ -26,7 +29,12 @@ def sound_notebook():
     cells[-1].outputs = [v4.new_output("display_data", data={"image/png": "iVBORw0KGgo="})]
     cells[-1].metadata.mystnb = {"figure": {"caption": "A line."}, "image": {"alt": "a line"}}
     notebook = v4.new_notebook(cells=cells)
-    notebook.metadata.wavescore = {"dataset": "mnist", "source_sha256": source_sha256(notebook)}
+    return made(notebook)
+
+
+def made(notebook, path=Path("book/chapter.ipynb")):
+    """The notebook, as if it had been executed now."""
+    notebook.metadata.wavescore = {"dataset": "mnist", "inputs": inputs(notebook, path)}
     return notebook
 
 
@@ -104,7 +112,7 @@ def machine_path(cells):
         ),
         (
             code_changed,
-            "chapter: its code was changed after its outputs were made; run `make notebooks`",
+            "chapter: changed since its outputs were made: its code; run `make notebooks`",
         ),
         (no_caption, "chapter: the picture of code cell 4 has no caption (mystnb.figure.caption)"),
         (
@@ -125,7 +133,7 @@ def test_outputs_of_unknown_origin_are_found(tmp_path):
     notebook = sound_notebook()
     del notebook.metadata["wavescore"]
     assert complaints(tmp_path, notebook) == [
-        "chapter: nothing says what its outputs were made by; run `make notebooks`"
+        "chapter: nothing says what its outputs were made from; run `make notebooks`"
     ]
 
 
@@ -155,8 +163,86 @@ def test_missing_references_are_found(tmp_path, record, complaint):
 def test_a_chapter_without_numbers_needs_no_record(tmp_path):
     notebook = sound_notebook()
     notebook.cells[3].source = "print(3)"
-    notebook.metadata.wavescore.source_sha256 = source_sha256(notebook)
-    assert complaints(tmp_path, notebook, record=None) == []
+    assert complaints(tmp_path, made(notebook), record=None) == []
+
+
+def test_a_cell_that_is_not_plain_python_is_found(tmp_path):
+    notebook = sound_notebook()
+    notebook.cells[2].source = "%time print(2)"
+    assert complaints(tmp_path, notebook) == [
+        "chapter: code cell 2 is not plain Python: invalid syntax; run `make notebooks`"
+    ]
+
+
+PACKAGE = {
+    "__init__.py": "from .low import number\nfrom .high import more",
+    "low.py": "def number(): return 1",
+    "high.py": "from .low import number\ndef more(): return number() + 1",
+    "aside.py": "",
+}
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A function that writes a file of a small checkout and gives its package, read anew."""
+
+    def write(name, text):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        return Package(tmp_path / "small")
+
+    for name, text in PACKAGE.items():
+        write(f"small/{name}", text)
+    write("book/records/other.json", "{}")
+    write("book/records/chapter.json", "{}")
+    write("tables/a.csv", "1")
+    return write
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "changed"),
+    [
+        ("small/high.py", PACKAGE["high.py"] + " + 1", "small/high.py"),
+        ("small/low.py", "def number(): return 2", "small/low.py"),
+        ("small/low.py", "def number() -> int:\n    'Say it.'\n    return 1  # one", ""),
+        (
+            "small/high.py",
+            "from . import aside\n" + PACKAGE["high.py"],
+            "small/aside.py (not used before), small/high.py",
+        ),
+        ("small/high.py", "def more(): return 2", "small/high.py, small/low.py (not used any more)"),
+        ("small/aside.py", "x = 1", ""),
+        ("tables/a.csv", "2", "tables/a.csv"),
+        ("tables/b.csv", "2", "tables/b.csv (not used before)"),
+        ("book/records/other.json", '{"mnist": {}}', "book/records/other.json"),
+        ("book/records/chapter.json", '{"mnist": {}}', ""),
+    ],
+)
+def test_a_chapter_is_stale_by_what_it_reaches_and_nothing_else(checkout, tmp_path, monkeypatch, name, text, changed):
+    monkeypatch.setitem(FILES, "small.high", ("tables/*.csv",))
+    path = tmp_path / "book" / "chapter.ipynb"
+    notebook = v4.new_notebook(cells=[v4.new_code_cell("import small as s\ns.more()\nRecord('other', 1)")])
+    before = checkout("small/low.py", PACKAGE["low.py"])
+    notebook.metadata.wavescore = {"dataset": "mnist", "inputs": inputs(notebook, path, before)}
+    assert why_stale(notebook, path, before) == ""
+    why = why_stale(notebook, path, checkout(name, text))
+    assert why == (f"changed since its outputs were made: {changed}" if changed else "")
+
+
+def test_a_chapter_that_goes_through_records_by_name_reads_those_that_it_names(checkout, tmp_path):
+    path = tmp_path / "book" / "chapter.ipynb"
+    source = "names = ['other', 'chapter', 'none']\nfor n in names: Record(n, 'mnist')"
+    assert records_read(v4.new_notebook(cells=[v4.new_code_cell(source)]), path) == {"other"}
+    source = "Record('chapter', 'mnist'), 'other'"
+    assert records_read(v4.new_notebook(cells=[v4.new_code_cell(source)]), path) == set()
+
+
+def test_files_that_modules_read_are_there():
+    modules = Package().files
+    for module, patterns in FILES.items():
+        assert module in modules
+        assert all(list(ROOT.glob(pattern)) for pattern in patterns)
 
 
 def test_every_notebook_of_the_book_is_in_the_table_of_contents():

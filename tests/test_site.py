@@ -10,8 +10,7 @@ from bs4 import BeautifulSoup
 
 from tools import links
 from tools.build import SiteError, build_site
-from tools.execute import stage
-from tools.notebooks import ROOT, code_cells, pages, read
+from tools.notebooks import ROOT, code_cells, pages, read, stage
 from tools.screenshots import THEMES, WIDTHS, built_pages, find_browser, launch, offline_page, visit
 
 sys.path.insert(0, str(ROOT / "tools" / "sphinx_ext"))
@@ -23,6 +22,7 @@ CHAPTERS = [page.relative_to(ROOT).with_suffix("").as_posix() for page in pages(
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory):
+    """It takes half a minute on a busy core: every page is built, strictly, as `make book` builds them."""
     folder = tmp_path_factory.mktemp("site")
     build_site(stage(folder / "source"), folder / "html")
     return folder / "html"

@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from tools.execute import ChapterError, run_all, stage
-from tools.notebooks import ROOT, chapters
+from tools.kernels import ChapterError, run_all
+from tools.notebooks import ROOT, chapters, stage
 
 JUPYTER_BOOK = (sys.executable, "-c", "from jupyter_book.cli.main import main; main()")
 STRICT = ("-n", "-W", "--keep-going", "--quiet")
@@ -32,11 +32,7 @@ def build_site(source: Path, site: Path) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     command = [*JUPYTER_BOOK, "build", str(source), "--path-output", str(partial), *STRICT]
     result = subprocess.run(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     if result.returncode:
         shutil.rmtree(partial, ignore_errors=True)

@@ -1,10 +1,9 @@
-"""The chapters: which they are, in the order of the table of contents, and what is kept of an executed one."""
+"""The chapters: which they are, in the order of the table of contents, what is kept of an executed one, and copies."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,17 +11,13 @@ import nbformat
 import yaml
 from nbformat import NotebookNode
 
+from tools.imports import ROOT as ROOT
 from wavescore_lite.support.storage import whole_file
 
-ROOT = Path(__file__).resolve().parent.parent
-
+STAGED = ("_config.yml", "_toc.yml", "book", "results", "tools/sphinx_ext")
 KEPT_NOTEBOOK_METADATA = ("kernelspec", "language_info", "mystnb", "wavescore")
 KEPT_CELL_METADATA = ("tags", "mystnb")
-KERNELSPEC = {
-    "display_name": "Python 3 (ipykernel)",
-    "language": "python",
-    "name": "python3",
-}
+KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 LANGUAGE_INFO = {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"}
 
 
@@ -94,10 +89,18 @@ def code_cells(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
 
 
-def source_sha256(notebook: NotebookNode) -> str:
-    """Digest of the code, to tell whether outputs were made by the code that stands above them."""
-    sources = [cell.source for cell in code_cells(notebook)]
-    return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
+def stage(target: Path, root: Path = ROOT) -> Path:
+    """Copy what the chapters and the site are made from into `target`, anew."""
+    shutil.rmtree(target, ignore_errors=True)
+    target.mkdir(parents=True)
+    unwanted = shutil.ignore_patterns("__pycache__", ".ipynb_checkpoints", "_build", "*.part")
+    for name in STAGED:
+        source = root / name
+        if source.is_dir():
+            shutil.copytree(source, target / name, ignore=unwanted)
+        elif source.is_file():
+            shutil.copy2(source, target / name)
+    return target
 
 
 def main() -> None:

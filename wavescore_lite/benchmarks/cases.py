@@ -19,13 +19,13 @@ from ..couplings import Coupling, Group, independent, local_coupled
 from ..joint_score import JointScore
 from ..moments import BATCH, Moments
 from ..scores import WaveletScore
+from ..study import SIGMAS
 from . import bare
 from .memory import peak_of_pass
 from .setting import Setting
 from .timing import Case, Limit, Row, growth, row, timed
 
 DENOISED = 10_000
-SIGMAS = (1.0, 2.0, 3.0, 4.0)
 
 
 class Family(NamedTuple):

@@ -87,7 +87,7 @@ def test_making_the_book_leaves_the_committed_chapters_alone(book, tmp_path, cap
     assert digests(book) == before
     assert digests(staged / "book")[staged / "book" / "chapter.ipynb"] not in before.values()
     captured = capsys.readouterr()
-    assert captured.out.startswith("Running 1 chapters, 1 at a time\n[1/1] chapter on strokes ...")
+    assert captured.out.startswith("Running 1 chapter, 1 at a time\n[1/1] chapter on strokes ...")
     assert captured.err == "look here\n"
 
 
@@ -133,10 +133,8 @@ def test_chapters_run_at_the_same_time_with_one_thread_each(book, monkeypatch, c
     captured = capsys.readouterr()
     begin, first, second = captured.out.splitlines()
     assert begin == "Running 2 chapters, 2 at a time"
-    assert {first[:18], second[:18]} in (
-        {"[1/2] a on strokes", "[2/2] b on strokes"},
-        {"[1/2] b on strokes", "[2/2] a on strokes"},
-    )
+    assert (first[:6], second[:6]) == ("[1/2] ", "[2/2] ")
+    assert {first[6:18], second[6:18]} == {"a on strokes", "b on strokes"}
     assert captured.err == "look here\n"
 
 
@@ -241,16 +239,12 @@ def test_a_chapter_that_reads_the_record_of_another_waits_for_it(book, monkeypat
     monkeypatch.delenv("WAVESCORE_OFFLINE", raising=False)
     monkeypatch.setattr(kernels, "cores", lambda: 2)
     first = write_chapter(book, RECORDING)
-    reader = write_chapter(
-        book,
-        "from wavescore_lite.study.records import Record",
-        "print(Record('chapter', 'mnist').recorded())",
-        name="a",
-    )
+    source = "from wavescore_lite.study.records import Record\nprint(Record('chapter', 'mnist').recorded())"
+    reader = write_chapter(book, source, name="a")
     (book / "book" / "records").mkdir()
     (book / "book" / "records" / "chapter.json").write_text('{"mnist": {"old": 1.0}}')
     renew([reader, first], book)
-    assert read(reader).cells[1].outputs[0].text == "{'answer': 42.0}\n"
+    assert read(reader).cells[0].outputs[0].text == "{'answer': 42.0}\n"
     assert "book/records/chapter.json" in read(reader).metadata.wavescore.inputs
 
 

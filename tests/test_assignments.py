@@ -95,6 +95,7 @@ def test_every_answer_has_tests_and_every_problem_a_hint_or_a_rubric(name):
 
 @pytest.mark.parametrize("name", SETS)
 def test_masters_earn_full_marks_in_time(name):
+    """The last one takes half a minute on a busy core: it draws its images anew, and trains networks."""
     started = time.monotonic()
     graded = grade(SOURCE / name / f"{name}.ipynb", MASTERS)
     total, by_hand = PLAN[name]

@@ -169,6 +169,11 @@ def test_a_circle_is_found(house, text):
     assert circle(house("room/one.py", text)) != []
 
 
+def test_faces_that_name_each_other_are_a_circle_and_not_endless(house):
+    house("loft/__init__.py", "from ..room import Thing")
+    assert circle(house("room/__init__.py", "from ..loft import Thing"))
+
+
 SAID = '''"""A module."""
 from __future__ import annotations
 from collections.abc import Iterator

@@ -141,7 +141,7 @@ def test_chapters_run_at_the_same_time_with_one_thread_each(book, monkeypatch, c
 def test_on_one_core_chapters_run_one_by_one_with_the_threads_that_are_set(book, monkeypatch):
     monkeypatch.setattr(kernels, "cores", lambda: 1)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    source = 'import os, pathlib\npathlib.Path("here").mkdir()\nprint(os.environ["OMP_NUM_THREADS"])\nos.rmdir("here")'
+    source = 'import os, time\nos.mkdir("here")\ntime.sleep(1)\nprint(os.environ["OMP_NUM_THREADS"])\nos.rmdir("here")'
     paths = [write_chapter(book, source, name=name) for name in "ab"]
     run_all(paths, "strokes")
     assert [read(path).cells[0].outputs[0].text for path in paths] == ["7\n", "7\n"]
@@ -214,7 +214,8 @@ def test_jobs_wait_for_those_that_they_need():
 
 def test_a_chapter_is_renewed_with_records_of_both_datasets(book, monkeypatch):
     monkeypatch.delenv("WAVESCORE_OFFLINE", raising=False)
-    path = write_chapter(book, RECORDING)
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    path = write_chapter(book, RECORDING, "assert os.environ['OMP_NUM_THREADS'] == '1'")
     stale = book / "book" / "records" / "chapter.json"
     stale.parent.mkdir()
     stale.write_text('{"mnist": {"gone": 1.0}}')

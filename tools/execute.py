@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tools.imports import Package
 from tools.inputs import records_read, why_stale
-from tools.kernels import ChapterError, Progress, at_once, longest_first, threads, workers_for
+from tools.kernels import ONE_THREAD, ChapterError, Progress, at_once, longest_first, workers_for
 from tools.notebooks import ROOT, chapters, read, stage
 from wavescore_lite.support.storage import whole_file
 
@@ -30,22 +30,23 @@ def stale(paths: Sequence[Path]) -> dict[str, str]:
 def renew(paths: Sequence[Path], root: Path = ROOT) -> None:
     """Execute committed chapters on both datasets; outputs (of MNIST) and records are replaced when both ran.
 
-    A chapter that reads the record of another one waits for it.
+    A chapter that reads the record of another one waits for it. Each has one thread, however many run, so that the last
+    digits of a record do not depend on that.
     """
     workers = workers_for(paths)
     progress = Progress(paths, workers, runs=2)
     after = {path.stem: records_read(read(path), path) for path in paths}
-    jobs = {path.stem: partial(_renew, path, root, progress, threads(workers)) for path in longest_first(paths)}
+    jobs = {path.stem: partial(_renew, path, root, progress) for path in longest_first(paths)}
     at_once(jobs, workers, after)
 
 
-async def _renew(path: Path, root: Path, progress: Progress, changes: dict[str, str]) -> None:
+async def _renew(path: Path, root: Path, progress: Progress) -> None:
     with tempfile.TemporaryDirectory(prefix="wavescore-") as scratch:
         staged = stage(Path(scratch) / "source", root)
         copy = staged / path.relative_to(root)
         record = copy.parent / "records" / f"{path.stem}.json"
         record.unlink(missing_ok=True)
-        recording = {"WAVESCORE_RECORD": "1"} | changes
+        recording = {"WAVESCORE_RECORD": "1"} | ONE_THREAD
         await progress.follow(copy, "mnist", os.environ | recording)
         executed = copy.rename(Path(scratch) / path.name)
         shutil.copyfile(path, copy)

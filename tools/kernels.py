@@ -129,7 +129,7 @@ def run_all(paths: Sequence[Path], dataset: str) -> None:
     """
     workers = workers_for(paths)
     progress = Progress(paths, workers)
-    environment = os.environ | threads(workers)
+    environment = os.environ | (ONE_THREAD if workers > 1 else {})
     jobs = {path.stem: partial(progress.follow, path, dataset, environment) for path in longest_first(paths)}
     at_once(jobs, workers)
 
@@ -137,11 +137,6 @@ def run_all(paths: Sequence[Path], dataset: str) -> None:
 def workers_for(paths: Sequence[Path]) -> int:
     """How many chapters to execute at a time."""
     return max(1, min(cores(), len(paths)))
-
-
-def threads(workers: int) -> dict[str, str]:
-    """What the environment of a kernel says of threads: one, where several kernels share the cores."""
-    return ONE_THREAD if workers > 1 else {}
 
 
 def longest_first(paths: Sequence[Path]) -> list[Path]:

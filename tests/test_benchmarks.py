@@ -93,7 +93,7 @@ def test_cases_take_turns_and_the_first_does_not_count(monkeypatch):
 
 def test_one_turn_counts():
     medians = timing.interleaved({"a": lambda: time.sleep(0.01)}, turns=1, seconds=0)
-    assert 0.01 <= medians["a"] < 1
+    assert 0.01 <= medians["a"] < 60
 
 
 def case(**options):

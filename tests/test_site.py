@@ -265,7 +265,7 @@ def test_pages_read_well_without_a_network(site, browser, device, theme):
 def test_search_works_without_a_network(site, browser):
     with offline_page(browser, WIDTHS["desktop"], "light") as page:
         page.goto((site / "search.html").as_uri() + "?q=score")
-        page.locator("#search-results ul.search li a").first.wait_for(timeout=20_000)
+        page.locator("#search-results ul.search li a").first.wait_for(timeout=60_000)
 
 
 def test_the_theme_can_be_switched(site, browser):

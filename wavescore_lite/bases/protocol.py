@@ -50,7 +50,7 @@ class Subband:
 
 
 class Basis(Protocol):
-    """Images [n, *shape] <-> coefficients [n, d], and what is whose neighbour.
+    """Images ``[n, *shape]`` <-> coefficients [n, d], and what is whose neighbour.
 
     A model is fitted in coefficients, so this is where an image's geometry is known. `options` are the arguments that
     make the basis again, for files.
@@ -77,10 +77,10 @@ class Basis(Protocol):
         """The arguments that make this basis, as JSON values."""
 
     def analyze(self, images: torch.Tensor) -> torch.Tensor:
-        """Coefficients [n, d] of images [n, *shape], of the same dtype and device."""
+        """Coefficients [n, d] of images ``[n, *shape]``, of the same dtype and device."""
 
     def synthesize(self, coefficients: torch.Tensor) -> torch.Tensor:
-        """Images [n, *shape] of coefficients [n, d], of the same dtype and device."""
+        """Images ``[n, *shape]`` of coefficients [n, d], of the same dtype and device."""
 
     def neighbours(self, index: int, radius: int = 0, orientations: bool = False, parent: bool = False) -> np.ndarray:
         """Coefficients that those of a subband may listen to.

@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 from .empirical import PosteriorMean
 from .linear import MeanImage, Wiener
-from .protocol import Baseline, Denoiser
+from .protocol import Denoiser, FittedDenoiser
 
-BASELINES: dict[str, Callable[[], Baseline]] = {
+BASELINES: dict[str, Callable[[], FittedDenoiser]] = {
     "mean image": MeanImage,
     "Wiener": Wiener,
     "posterior mean": PosteriorMean,

@@ -19,10 +19,10 @@ class Denoiser(Protocol):
         """Estimate of E[x_0 | x_0 + sigma z = noisy], of the shape of `noisy`: for images, [n, height, width]."""
 
 
-class Baseline(Denoiser, Protocol):
+class FittedDenoiser(Denoiser, Protocol):
     """A denoiser that images alone make."""
 
-    def fit(self, images: torch.Tensor) -> Baseline:
+    def fit(self, images: torch.Tensor) -> FittedDenoiser:
         """Fit to images [n, height, width], float32 or float64; returns itself."""
 
 

@@ -361,10 +361,13 @@ class TestEquationsAreAValue:
         model = fit(BASIS, ws.independent(3), ridge="auto").fit(images)
         built = []
         for sums in (model.moments, model.held_out):
-            build = sums.equations
-            monkeypatch.setattr(sums, "equations", lambda *a, build=build, **k: built.append(a) or build(*a, **k))
+            for name in ("equations", "closed_equations"):
+                build = getattr(type(sums), name)
+                monkeypatch.setattr(sums, name, lambda *a, s=sums, b=build, n=name: built.append(n) or b(s, *a))
         model.chosen_ridge(1.0)
-        assert len(built) == 2
+        assert built[0] == "equations"
+        assert built[1] == "closed_equations"
+        assert len(built) == (2 if fit is ws.WaveletScore else 3)  # joint features are closed: the one asks the other
 
     @fits
     def test_risks_at_many_noise_levels_sum_the_images_once(self, fit, images, fresh, monkeypatch):

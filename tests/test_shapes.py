@@ -7,6 +7,8 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 import wavescore_lite as ws
 from wavescore_lite import metrics, probes
+from wavescore_lite.bases import Subband
+from wavescore_lite.bases.tree import places_around
 from wavescore_lite.denoisers.protocol import score, sigma_range
 from wavescore_lite.joint import ImageFeatures
 
@@ -60,6 +62,26 @@ def test_baselines_take_rectangles(kind, images):
         kind().fit(images).denoise(turned(noisy), SIGMA)
 
 
+def test_baselines_take_arrays():
+    images = np.random.default_rng(0).uniform(size=(50, 8, 8))
+    for kind in (ws.MeanImage, ws.Wiener, ws.PosteriorMean):
+        model = kind().fit(images)
+        assert torch.equal(model.denoise(images[:3], 1.0), model.denoise(torch.from_numpy(images[:3]), 1.0))
+        assert model.score(images[:3], np.float32(2.0)).shape == (3, 8, 8)
+
+
+@pytest.mark.parametrize("sigma", [True, np.array([1.0, 2.0]), "1", np.nan, 0, -1.0, None])
+def test_noise_levels_that_are_none(sigma, images):
+    with pytest.raises(ValueError, match="expected a finite noise level > 0"):
+        ws.MeanImage().fit(images).denoise(images[:2], sigma)
+
+
+@pytest.mark.parametrize("sigma", [1, 1.0, np.float32(1), np.array(1.0), np.array([1.0]), torch.tensor(1.0)])
+def test_noise_levels_of_every_numeric_kind(sigma, images):
+    wiener = ws.Wiener().fit(images)
+    assert torch.equal(wiener.denoise(images[:2], sigma), wiener.denoise(images[:2], 1.0))
+
+
 @pytest.mark.parametrize("kind", [ws.WaveletScore, ws.JointScore])
 def test_exact_risk_of_rectangles_is_the_mean_over_draws(kind, images):
     model = kind(ws.WaveletBasis(SHAPE), ws.independent(2), ridge=1e-3).fit(images[:500])
@@ -101,6 +123,59 @@ def test_models_in_filters_of_one_name_but_other_taps_do_not_merge(images):
         one.merge(other)
 
 
+class Pixels:
+    """A basis of one's own: the pixels themselves, on a torus."""
+
+    orthonormal = True
+
+    def __init__(self, shape):
+        self.shape, self.options = tuple(shape), {"shape": list(shape)}
+        self.dim = self.shape[0] * self.shape[1]
+        self.subbands = (Subband(0, "a", 0, self.shape),)
+
+    def __eq__(self, other):
+        return isinstance(other, Pixels) and self.options == other.options
+
+    def __repr__(self):
+        return f"Pixels({self.shape})"
+
+    def analyze(self, images):
+        return images.flatten(1)
+
+    def synthesize(self, coefficients):
+        return coefficients.unflatten(1, self.shape)
+
+    def neighbours(self, index, radius=0, orientations=False, parent=False):
+        return places_around(self.shape, radius, wraps=True)
+
+
+def test_a_basis_of_ones_own_is_fitted_saved_and_read_back(images, tmp_path):
+    basis, cropped = Pixels((7, 9)), images[:, :7, :9]  # an odd number of pixels
+    for coupling in (ws.independent(2), ws.local_coupled(2, 1), ws.band_tied(2)):
+        model = ws.WaveletScore(basis, coupling).fit(cropped)
+        model.save(tmp_path / "model.npz")
+        loaded = ws.WaveletScore.load(tmp_path / "model.npz", basis=Pixels((7, 9)))
+        assert torch.equal(loaded.denoise(cropped[:5], 1.0), model.denoise(cropped[:5], 1.0))
+        assert loaded.merge(model).fingerprint.startswith("1400 images")
+    variance, mean = cropped.var(dim=0, correction=0), cropped.mean(dim=0)
+    linear = ws.WaveletScore(basis, ws.independent(1), ridge=0).fit(cropped).denoise(cropped[:5], 0.5)
+    assert_allclose(linear, mean + (cropped[:5] - mean) * variance / (variance + 0.25), atol=1e-9)
+    with pytest.raises(
+        ValueError, match=r"is of \{'kind': 'Pixels', .*expected load\(path, basis=...\), for there is no"
+    ):
+        ws.WaveletScore.load(tmp_path / "model.npz")
+    with pytest.raises(ValueError, match=r"is of .*'Pixels'.*; expected Pixels\(\(9, 7\)\)"):
+        ws.WaveletScore.load(tmp_path / "model.npz", basis=Pixels((9, 7)))
+
+
+def test_a_coupling_that_was_read_back_is_of_its_family(images, tmp_path):
+    coupling = ws.local_coupled(2, 1, parent=True)
+    ws.WaveletScore(ws.WaveletBasis(SHAPE), coupling).fit(images).save(tmp_path / "model.npz")
+    loaded = ws.WaveletScore.load(tmp_path / "model.npz").coupling
+    assert (loaded, loaded.family, loaded.options) == (coupling, coupling.family, coupling.options)
+    assert ws.independent(3, parent=1) == ws.independent(3, parent=True)
+
+
 def test_joint_features_of_a_rectangle_are_all_of_its_coefficients():
     basis = ws.WaveletBasis(SHAPE)
     features = ImageFeatures(ws.independent(2).groups(basis), basis.dim)
@@ -117,6 +192,10 @@ def test_metrics_of_rectangles(images, rng):
     assert_allclose(metrics.structural_similarity(turned(estimate), turned(clean)), similarity, rtol=1e-12)
     squares = [metrics.structural_similarity(estimate[:, :, k : k + 14], clean[:, :, k : k + 14]) for k in (0, 4)]
     assert (similarity - torch.stack(squares).mean(dim=0)).abs().max() < 0.05
+    with pytest.raises(ValueError, match="errors do not split over WaveletFrame"):
+        metrics.subband_errors(estimate, clean, ws.WaveletFrame((14, 18)))
+    with pytest.raises(ValueError, match="batch is 0; expected an integer >= 1"):
+        ws.denoising_errors(ws.MeanImage().fit(clean), clean, SIGMA, batch=0)
     quality = metrics.image_quality(ws.MeanImage().fit(clean), clean, SIGMA, basis=basis)
     assert quality["subbands"].shape == (3, 4)
     assert ws.denoising_mse(ws.MeanImage().fit(clean), clean, SIGMA) > 0
@@ -139,6 +218,9 @@ def test_a_tree_of_a_rectangle_has_each_subband_in_its_quarter():
     picture = ws.plots.tree_image(basis, torch.from_numpy(numbers))
     expected = np.kron([[0, 2], [1, 3]], np.ones((4, 8)))
     assert_array_equal(picture, expected)
+    frame = ws.WaveletFrame(16)
+    with pytest.raises(ValueError, match="more coefficients than pixels; expected a WaveletBasis"):
+        ws.plots.tree_image(frame, torch.zeros(frame.dim))
 
 
 def test_samples_of_rectangles(images):
@@ -146,6 +228,13 @@ def test_samples_of_rectangles(images):
     samples = ws.sample(wiener, (4, *SHAPE), seed=0)
     assert samples.shape == (4, *SHAPE)
     assert samples.isfinite().all()
+
+
+def test_sampling_keeps_to_the_noise_levels_of_a_denoiser():
+    network = ws.networks.Network("cnn", 8, mean=0.2, sigma_data=0.3)
+    samples, path = ws.sample(network, (3, 8, 8), path=True)
+    assert samples.isfinite().all()
+    assert path[0].std() == pytest.approx(network.sigma_range[1], rel=0.2)
 
 
 def test_every_denoiser_has_its_score_from_one_function(images):

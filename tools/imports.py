@@ -37,7 +37,6 @@ ORDER = (
     "moments",
     "joint",
     "denoisers",
-    "model_files",
     "fitting",
     "estimator",
     "scores",
@@ -55,6 +54,7 @@ ORDER = (
     "coursework",
     "__init__",  # the face of the package
     "cli",
+    "__main__",
 )
 
 

@@ -105,7 +105,7 @@ class Coupling:
             If a coefficient is the target of no group or of several, or a neighbour is no coefficient of the basis.
         """
         groups = self.build(basis)
-        targets = np.concatenate([group.targets for group in groups])
+        targets = np.concatenate([np.zeros(0, int), *(group.targets for group in groups)])
         if not np.array_equal(np.sort(targets), np.arange(basis.dim)):
             raise ValueError(
                 f"coupling {self.name} does not cover {basis!r}: expected each of {basis.dim} once as a target"
@@ -154,7 +154,7 @@ def independent(degree: int = 3, parent: bool = False, shared: bool = False) -> 
         tables = [basis.neighbours(k, parent=parent) for k in range(len(basis.subbands))]
         return _grouped(tables, lambda width: _pairwise(degree, width, False), shared)
 
-    return _coupling("independent", build, degree=degree, parent=parent, shared=shared)
+    return _coupling("independent", build, degree=degree, parent=bool(parent), shared=bool(shared))
 
 
 def band_tied(degree: int = 3, parent: bool = False, shared: bool = False) -> Coupling:
@@ -194,7 +194,7 @@ def band_tied(degree: int = 3, parent: bool = False, shared: bool = False) -> Co
         tables = [basis.neighbours(k, orientations=True, parent=parent) for k in range(len(basis.subbands))]
         return _grouped(tables, lambda width: _containing_target(degree, width), shared)
 
-    return _coupling("band_tied", build, degree=degree, parent=parent, shared=shared)
+    return _coupling("band_tied", build, degree=degree, parent=bool(parent), shared=bool(shared))
 
 
 def local_coupled(
@@ -242,7 +242,7 @@ def local_coupled(
         tables = [basis.neighbours(k, radius, parent=parent) for k in range(len(basis.subbands))]
         return _grouped(tables, lambda width: _pairwise(degree, width, pure_neighbours), shared)
 
-    options = {"pure_neighbours": pure_neighbours, "parent": parent, "shared": shared}
+    options = {"pure_neighbours": bool(pure_neighbours), "parent": bool(parent), "shared": bool(shared)}
     return _coupling("local_coupled", build, degree=degree, radius=radius, **options)
 
 

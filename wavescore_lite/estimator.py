@@ -41,7 +41,7 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
 
     @property
     def sigma_range(self) -> tuple[float, float]:
-        """Least and largest noise level that it answers for: any, unless it was fitted on sampled noise."""
+        """Least and largest noise level that it answers for: any, or of those that sampled noise was fitted at."""
         noise = self.moments.noise if self.moments else None
         return (min(noise.sigmas), max(noise.sigmas)) if noise else EVERY_SIGMA
 
@@ -79,7 +79,7 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
         if sigma not in self._ridges:
             if self.held_out is None or not self.held_out.count:
                 raise ValueError(f"too few images: {fitted.seen}; expected at least {HELD_OUT} with ridge='auto'")
-            ours, theirs = fitted.equations(sigma, self.polynomials), self.held_out.equations(sigma, closed=True)
+            ours, theirs = fitted.equations(sigma, self.polynomials), self.held_out.closed_equations(sigma)
 
             def risk(ridge: float) -> float:
                 try:
@@ -127,7 +127,7 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
             if moments.noise is not None:
                 raise ValueError("the fit is on sampled noise; expected images to integrate the risk over")
         risks = [
-            self._risk(self._solution(level), moments.equations(level, closed=True)) / self.basis.dim
+            self._risk(self._solution(level), moments.closed_equations(level)) / self.basis.dim
             for level in map(check_sigma, np.atleast_1d(np.asarray(sigma)).tolist())
         ]
         return risks[0] if np.ndim(sigma) == 0 else torch.tensor(risks, dtype=torch.float64)

@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import copy
+import json
 from abc import ABC, abstractmethod
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 
-from . import model_files
-from .bases.protocol import Basis
-from .couplings import Coupling
+from .bases import KINDS, Basis, make_basis
+from .couplings import Coupling, Group
 from .noise import SampledNoise
+from .polynomials import PolynomialFamily
 from .sums import Sums
+from .support import storage
 from .support.checks import check_choice, check_device, check_images, check_ridge
 from .support.storage import image_checksum
 
 TARGETS = ("denoise", "score")
 POLYNOMIALS = ("monomial", "hermite")
 BATCH_COEFFICIENTS, FEWEST = 2**20, 128  # analysed at a time, to stay near a core's cache; images at least
-HELD_OUT = 10  # with ridge="auto" every tenth image is held out to choose it
+HELD_OUT = 10  # with ridge="auto" one image of so many is held out to choose it
+FORMAT, PREFIX = 3, "held_out_"  # of files; before the names of sums over images that were held out
 
 E = TypeVar("E")  # equations of a kind of fit
 
@@ -137,7 +141,27 @@ class Fit(ABC, Generic[E]):
 
     def save(self, path: str | Path) -> None:
         """Write the model, with its sums, to an npz file, all of it or nothing; `load` reads it."""
-        model_files.save(self, path)
+        moments = self._fitted()
+        header = {
+            "kind": self.kind,
+            "basis": {"kind": type(self.basis).__name__, **self.basis.options},
+            "coupling": {name: getattr(self.coupling, name) for name in ("name", "family", "options")},
+            "polynomials": self.polynomials,
+            "ridge": self.ridge,
+            "target": self.target,
+            "value_range": self.value_range,
+            "noise": moments.noise and asdict(moments.noise),
+            "data": self.data,
+            "counts": [[sums.count, sums.seen] for sums in (moments, self.held_out) if sums],
+        }
+        arrays = {name: total.cpu().numpy() for name, total in moments.totals.items()}
+        if self.held_out:
+            arrays |= {f"{PREFIX}{name}": total.cpu().numpy() for name, total in self.held_out.totals.items()}
+        for k, group in enumerate(self.groups):
+            arrays |= {f"neighbours_{k}": group.neighbours, f"exponents_{k}": group.family.exponents}
+            if group.ties is not None:
+                arrays[f"ties_{k}"] = group.ties
+        storage.write(path, header, arrays, FORMAT)
 
     @classmethod
     def load(cls, path: str | Path, basis: Basis | None = None, device: str = "cpu") -> Self:
@@ -147,7 +171,7 @@ class Fit(ABC, Generic[E]):
         ----------
         path : path
         basis : Basis, optional
-            The basis that the model is expected to be in.
+            The basis that the model is expected to be in; needed if it is none of the package's.
         device : str
             Where the model is to live: "cpu" or "cuda".
 
@@ -158,7 +182,23 @@ class Fit(ABC, Generic[E]):
         ValueError
             If the file is cut short, damaged, of another version, or of another basis than the one expected.
         """
-        return model_files.load(cls, path, basis, device)
+        header, arrays = storage.read(path, cls.kind, FORMAT)
+        own_basis = _basis(path, header["basis"], basis)
+        groups = [
+            Group(arrays[f"neighbours_{k}"], PolynomialFamily(arrays[f"exponents_{k}"]), arrays.get(f"ties_{k}"))
+            for k in range(sum(name.startswith("neighbours_") for name in arrays))
+        ]
+        coupling = Coupling(build=lambda _: groups, **header["coupling"])
+        value_range = header["value_range"] and tuple(header["value_range"])
+        options = {name: header[name] for name in ("polynomials", "ridge", "target")}
+        model = cls(own_basis, coupling, value_range=value_range, device=device, **options)
+        model._start(header["noise"] and SampledNoise(**header["noise"]))
+        model.data = header["data"]
+        parts = {"": model._fitted(), **({PREFIX: model.held_out} if model.held_out else {})}
+        for (prefix, sums), (count, seen) in zip(parts.items(), header["counts"], strict=True):
+            named = {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+            sums.restore(named, count, seen, path)
+        return model
 
     def _start(self, noise: SampledNoise | None) -> None:
         """Begin a fit."""
@@ -203,3 +243,16 @@ class Fit(ABC, Generic[E]):
         """Sums over all images, those included that are held out to choose the ridge."""
         moments = self._fitted()
         return moments if self.held_out is None else moments.plus(self.held_out)
+
+
+def _basis(path: str | Path, stored: dict[str, Any], expected: Basis | None) -> Basis:
+    """The basis that a file names: the one expected, if it is that."""
+    given = expected and json.loads(json.dumps({"kind": type(expected).__name__, **expected.options}))
+    if expected is not None and given == stored:
+        return expected
+    kind = stored["kind"]
+    own = make_basis(**stored) if kind in KINDS else None
+    if own is None or expected is not None:
+        wanted = f"{expected!r}" if expected is not None else f"load(path, basis=...), for there is no {kind} here"
+        raise ValueError(f"{path} is of {own or stored!r}; expected {wanted}")
+    return own

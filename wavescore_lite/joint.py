@@ -192,11 +192,15 @@ class JointMoments(Sums[Equations]):
             if self.noise is not None:
                 self.totals["denoise"][level].addmm_(values, clean_block)
 
-    def equations(self, sigma: float, polynomials: str = "monomial", closed: bool = True) -> Equations:
-        """Normal equations of the joint fit: see `Sums.equations`. The features are closed already."""
+    def closed_equations(self, sigma: float) -> Equations:
+        """The features are closed already: see `Sums.closed_equations`."""
+        return self.equations(sigma)
+
+    def equations(self, sigma: float, polynomials: str = "monomial") -> Equations:
+        """Normal equations of the joint fit: see `Sums.equations`."""
         level, variance, samples = self.level_of(sigma)
         linear = slice(1, self.features.dim + 1)
-        gram = self.totals["gram"][level].cpu().numpy().copy()
+        gram = self.totals["gram"][level].to("cpu", copy=True).numpy()
         mirror(gram)
         mean, square = gram[:, 0].copy(), gram.diagonal()[linear]
         total = square / samples - (mean[linear] / samples) ** 2

@@ -81,17 +81,16 @@ class JointScore(Estimator[Equations, Solution]):
 
     def gram(self, sigma: float) -> torch.Tensor:
         """Gram Sigma = E[phi phi^T] of the features of `coefficients`, tensor [P, P]."""
-        self._fitted()
         equations = self._everything().equations(sigma, self.polynomials)
         return self._scale(equations).gram if self.polynomials == "hermite" else equations.gram
 
     def conditioning(self, sigma: float) -> dict[str, float]:
         """Condition number of Sigma without a ridge, as in `WaveletScore.conditioning`; three eigenproblems, P x P."""
-        self._fitted()
-        monomial = self._everything().equations(sigma)
+        moments = self._everything()
+        monomial = moments.equations(sigma)
         raw = condition(monomial.gram).item()
         scaled = condition(self._scale(monomial).gram).item()
-        hermite = condition(self._scale(self._everything().equations(sigma, "hermite")).gram).item()
+        hermite = condition(self._scale(moments.equations(sigma, "hermite")).gram).item()
         return {"raw": raw, "scaled": scaled, "hermite": hermite}
 
     def memory(self, noise: SampledNoise | None = None) -> int:
@@ -158,7 +157,9 @@ class JointScore(Estimator[Equations, Solution]):
 
 
 def _free_bytes(device: str) -> int:
-    return torch.cuda.mem_get_info()[0] if device == "cuda" else psutil.virtual_memory().available
+    """Memory that is free: on a GPU, whose sums are solved in the host's memory, the less of the two."""
+    free: int = psutil.virtual_memory().available
+    return min(free, torch.cuda.mem_get_info()[0]) if device == "cuda" else free
 
 
 def _bytes(features: int, dim: int, noise: SampledNoise | None, held_out: bool) -> int:

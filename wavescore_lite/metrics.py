@@ -12,7 +12,7 @@ from .bases.protocol import Basis
 from .denoisers import Denoiser
 from .noise import SCORING, standard_normal
 from .similarity import WINDOW, structural_similarity
-from .support.checks import check_images, check_sigma
+from .support.checks import check_images, check_integer, check_sigma
 
 
 @torch.no_grad()
@@ -61,7 +61,7 @@ def _estimates(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Batches of clipped estimates and of the clean images that they are of."""
     images = check_images(images, value_range=(0.0, 1.0))
-    sigma = check_sigma(sigma)
+    sigma, batch = check_sigma(sigma), check_integer("batch", batch, 1)
     for start in range(0, len(images), batch):
         clean = images[start : start + batch]
         noise = standard_normal(start, len(clean), tuple(clean.shape[1:]), seed, stream).to(clean)
@@ -90,6 +90,11 @@ def subband_errors(estimates: torch.Tensor, clean: torch.Tensor, basis: Basis) -
     tensor [n, S], float64
         In the order of `basis.subbands`. Rows sum to `squared_errors`, as the basis is orthonormal (Parseval).
 
+    Raises
+    ------
+    ValueError
+        For a basis that is not orthonormal.
+
     Examples
     --------
     >>> clean, estimates = torch.rand(2, 3, 16, 16).double()
@@ -98,6 +103,8 @@ def subband_errors(estimates: torch.Tensor, clean: torch.Tensor, basis: Basis) -
     >>> parts.shape, torch.allclose(parts.sum(dim=1), squared_errors(estimates, clean))
     (torch.Size([3, 7]), True)
     """
+    if not basis.orthonormal:
+        raise ValueError(f"errors do not split over {basis!r}; expected an orthonormal basis")
     squares = basis.analyze((estimates - clean).double()).square() / basis.dim
     return torch.stack([squares[:, band.slice].sum(dim=1) for band in basis.subbands], dim=1)
 

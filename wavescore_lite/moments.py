@@ -12,6 +12,7 @@ from .bases.protocol import Basis
 from .couplings import Group
 from .equations import Equations, normal_equations
 from .noise import SampledNoise
+from .polynomials import PolynomialFamily
 from .sums import Sums
 from .support.parallel import over_blocks
 
@@ -71,17 +72,30 @@ class Moments(Sums[list[Equations]]):
                 denoise = self.totals[f"denoise_{k}"][level]
                 over_features(group, by_coefficient, partial(_add_pairs, gram, denoise, targets))
 
-    def equations(self, sigma: float, polynomials: str = "monomial", closed: bool = False) -> list[Equations]:
+    def equations(self, sigma: float, polynomials: str = "monomial") -> list[Equations]:
         """Normal equations of each group: see `Sums.equations`."""
+        return self._equations([group.family for group in self.groups], sigma, polynomials)
+
+    def closed_equations(self, sigma: float) -> list[Equations]:
+        """Those of all closed monomials: see `Sums.closed_equations`."""
+        return self._equations([group.family.closure for group in self.groups], sigma, "monomial")
+
+    def closed_grams(self, level: int = 0) -> list[torch.Tensor]:
+        """E[phibar phibar^T] of each group's closed monomials [K, C, C], as they were summed: of clean images.
+
+        With sampled noise they are of noisy copies, at the noise level of this number.
+        """
+        samples = self.count * (1 if self.noise is None else self.noise.draws)
+        return [group.pool(self.totals[f"gram_{k}"][level].cpu()) / samples for k, group in enumerate(self.groups)]
+
+    def _equations(self, families: list[PolynomialFamily], sigma: float, polynomials: str) -> list[Equations]:
         level, variance, samples = self.level_of(sigma)
         out = []
-        for k, group in enumerate(self.groups):
-            gram = group.pool(self.totals[f"gram_{k}"][level].cpu()) / samples
+        for k, (group, family, gram) in enumerate(zip(self.groups, families, self.closed_grams(level), strict=True)):
             if self.noise is None:
                 denoise = gram[:, :, group.family.linear[0]]
             else:
                 denoise = group.pool(self.totals[f"denoise_{k}"][level].cpu()) / samples
-            family = group.family.closure if closed else group.family
             out.append(normal_equations(family, gram, denoise, variance, polynomials, float(sigma), samples))
         return out
 

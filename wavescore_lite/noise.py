@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 
 import numpy as np
 import torch
@@ -80,6 +81,8 @@ class SampledNoise:
     first: int = 0
 
     def __post_init__(self) -> None:
+        if isinstance(self.sigmas, Real):
+            raise ValueError(f"sigmas is {self.sigmas}; expected a sequence of noise levels: [{self.sigmas}]")
         sigmas = tuple(check_sigma(sigma) for sigma in self.sigmas)
         if not sigmas or len(set(sigmas)) < len(sigmas):
             raise ValueError(f"sigmas are {list(sigmas)}; expected at least one, each once")

@@ -129,6 +129,8 @@ def tree_image(basis: WaveletBasis, values: torch.Tensor) -> np.ndarray:
     numbers = np.asarray(values, dtype=float)
     if numbers.shape != (basis.dim,):
         raise ValueError(f"values have shape {list(numbers.shape)}; expected [{basis.dim}]")
+    if not basis.orthonormal:
+        raise ValueError(f"{basis!r} has more coefficients than pixels; expected a WaveletBasis")
     picture = np.empty(basis.shape)
     for band in basis.subbands:
         height, width = band.shape

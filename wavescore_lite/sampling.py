@@ -6,11 +6,15 @@ from itertools import pairwise
 
 import torch
 
-from .denoisers import Denoiser
+from .denoisers.protocol import Denoiser, sigma_range
 from .support.checks import check_integer
 
+SIGMA_MAX, SIGMA_MIN = 80.0, 0.02  # of Karras et al.
 
-def noise_levels(steps: int = 50, sigma_max: float = 80.0, sigma_min: float = 0.02, rho: float = 7.0) -> torch.Tensor:
+
+def noise_levels(
+    steps: int = 50, sigma_max: float = SIGMA_MAX, sigma_min: float = SIGMA_MIN, rho: float = 7.0
+) -> torch.Tensor:
     """Noise levels evenly spaced in sigma^(1/rho), then 0 (Karras et al., 2022, eq. 5).
 
     Parameters
@@ -67,9 +71,9 @@ def sample(
     denoiser : object with ``denoise(noisy, sigma)``
         Estimates E[x_0 | x_sigma = noisy], in the shape of `noisy`.
     shape : sequence of int
-        Shape of the result, for images [n, size, size].
+        Shape of the result, for images [n, height, width].
     sigmas : sequence of float, optional
-        Noise levels, strictly decreasing to 0; by default ``noise_levels()``.
+        Noise levels, strictly decreasing to 0; by default ``noise_levels()``, within the denoiser's `sigma_range`.
     stochasticity : float
         From 0, the probability-flow ODE (DDIM), to 1, the reverse SDE (ancestral sampling).
     seed : int
@@ -97,7 +101,7 @@ def sample(
     >>> sample(Point(), shape=(2,)).tolist()
     [3.0, 3.0]
     """
-    shape, levels = _checked_shape(shape), _checked_levels(noise_levels() if sigmas is None else sigmas)
+    shape, levels = _checked_shape(shape), _checked_levels(_usual(denoiser) if sigmas is None else sigmas)
     if not 0 <= stochasticity <= 1:
         raise ValueError(f"stochasticity must lie in [0, 1], got {stochasticity!r}")
     generator = torch.Generator().manual_seed(seed)
@@ -118,6 +122,12 @@ def sample(
         if path:
             states.append(state)
     return (state, torch.stack(states)) if path else state
+
+
+def _usual(denoiser: Denoiser) -> torch.Tensor:
+    """The usual noise levels, as far as the denoiser answers for them."""
+    low, high = sigma_range(denoiser)
+    return noise_levels(sigma_max=min(SIGMA_MAX, high), sigma_min=max(SIGMA_MIN, low))
 
 
 def _checked_shape(shape: Sequence[int]) -> torch.Size:

@@ -62,7 +62,7 @@ class Sums(ABC, Generic[E]):
         """Add images at one level, given as clean and noisy coefficients [n, d]."""
 
     @abstractmethod
-    def equations(self, sigma: float, polynomials: str = "monomial", closed: bool = False) -> E:
+    def equations(self, sigma: float, polynomials: str = "monomial") -> E:
         """Normal equations at noise level sigma; the totals stay as they are.
 
         Parameters
@@ -71,14 +71,16 @@ class Sums(ABC, Generic[E]):
             In pixel units: any, if the noise is integrated out; else one that was fitted.
         polynomials : str
             "monomial" or "hermite".
-        closed : bool
-            Whether to take all closed monomials for features.
 
         Raises
         ------
         ValueError
             If sigma is not finite and > 0, was not fitted, or no image was summed yet.
         """
+
+    @abstractmethod
+    def closed_equations(self, sigma: float) -> E:
+        """The same with all closed monomials for features, which every estimate is a sum of: what a risk needs."""
 
     @abstractmethod
     def empty(self) -> Self:

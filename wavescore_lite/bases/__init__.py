@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+from ..support.checks import check_choice
 from .frames import WaveletFrame
 from .protocol import Basis, Subband
 from .wavelets import WaveletBasis
 
 __all__ = ["KINDS", "Basis", "Subband", "WaveletBasis", "WaveletFrame", "make_basis"]
 
-KINDS: dict[str, type[WaveletBasis] | type[WaveletFrame]] = {
-    kind.__name__: kind for kind in (WaveletBasis, WaveletFrame)
-}
+KINDS: dict[str, Callable[..., Basis]] = {kind.__name__: kind for kind in (WaveletBasis, WaveletFrame)}
 
 
 def make_basis(kind: str, **options: Any) -> Basis:
@@ -24,4 +24,4 @@ def make_basis(kind: str, **options: Any) -> Basis:
     >>> make_basis("WaveletBasis", **basis.options) == basis
     True
     """
-    return KINDS[kind](**options)
+    return KINDS[check_choice("kind of basis", kind, tuple(KINDS))](**options)

@@ -166,11 +166,6 @@ class WaveletFrame(WaveletTree):
         over_blocks(lambda: work, len(coefficients), BLOCK)
         return out.unflatten(1, self.shape)
 
-    def matrix(self, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-        """The matrix B [M, d]; row i gives coefficient i of an image, flattened row-major."""
-        pixels = torch.eye(self._pixels, dtype=dtype).unflatten(1, self.shape)
-        return self.analyze(pixels).T.contiguous()
-
     def left_inverse(self, dtype: torch.dtype = torch.float64) -> torch.Tensor:
         """The pseudo-inverse B^+ [d, M], with B^+ B = 1; its columns are what `synthesize` adds up."""
         return self.synthesize(torch.eye(self.dim, dtype=dtype)).flatten(1).T.contiguous()

@@ -52,8 +52,9 @@ class Subband:
 class Basis(Protocol):
     """Images ``[n, *shape]`` <-> coefficients [n, d], and what is whose neighbour.
 
-    A model is fitted in coefficients, so this is where an image's geometry is known. `options` are the arguments that
-    make the basis again, for files.
+    A model is fitted in coefficients, so this is where an image's geometry is known. Bases that do the same are equal
+    (``==``), which is what merging models and reading them back ask, and are written alike (``repr``). Files name a
+    basis by its class, as listed in `bases.KINDS`; one that is not there must be given to `load`.
     """
 
     @property
@@ -92,7 +93,7 @@ class Basis(Protocol):
         radius : int
             Those of the same subband at most so many places away, along each side.
         orientations : bool
-            The other details at the same scale and place.
+            The other details at the same scale and place, in the order of `subbands`.
         parent : bool
             The coefficient of the same orientation one scale up, over the same place.
 

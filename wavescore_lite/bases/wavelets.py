@@ -26,8 +26,9 @@ class WaveletBasis(WaveletTree):
     ----------
     shape : int or (int, int)
         Height and width of the images in pixels, one number for a square: each at least 8, and a multiple of 2^level.
-    wavelet : str or pywt.Wavelet
-        An orthogonal filter of PyWavelets ("haar", "db2", "sym4", "coif1"), or one of your own.
+    wavelet : str, pywt.Wavelet or two sequences of float
+        An orthogonal filter of PyWavelets ("haar", "db2", "sym4", "coif1"), or one of your own: as a filter bank, of
+        which the analysis filters count, or by their taps.
     level : int, optional
         Number of decompositions. By default the coarsest subband has 4 places along the shorter side, or as few more
         as the shape and the filter allow.
@@ -158,11 +159,6 @@ class WaveletBasis(WaveletTree):
 
         over_blocks(worker, len(coefficients), count)
         return out.unflatten(1, self.shape)
-
-    def matrix(self, dtype: torch.dtype = torch.float64) -> torch.Tensor:
-        """The matrix W [d, d] of the basis; its rows are the atoms, flattened row-major."""
-        pixels = torch.eye(self.dim, dtype=dtype).unflatten(1, self.shape)
-        return self.analyze(pixels).T.contiguous()
 
     def _steps_like(self, tensor: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
         return [tuple(matrix.to(dtype=tensor.dtype, device=tensor.device) for matrix in pair) for pair in self._steps]

@@ -16,6 +16,7 @@ from sympy.codegen.rewriting import create_expand_pow_optimization
 
 from ..couplings import independent
 from ..fitting import TARGETS
+from ..moments import Moments
 from ..scores import WaveletScore
 from ..support.checks import check_choice, check_sigma
 from .derivation import GAMMA, SIGMA, cofactors, hankel, moment_symbols, noisy_moments, right_side
@@ -110,10 +111,10 @@ def clean_moments(model: WaveletScore) -> torch.Tensor:
         given = f"{model.coupling!r} with polynomials={model.polynomials!r}"
         raise ValueError(f"model has {given}; expected {own!r} with 'monomial', which give a Hankel system")
     check_degree(model.groups[0].family.degree)
-    if model.moments is not None and model.moments.noise is not None:
-        raise ValueError(f"model is fitted on {model.moments.noise}; expected a fit with the noise integrated out")
-    smallest = float(np.finfo(float).tiny)  # > 0, as a noise level has to be; its square is 0
-    gram = model.gram(smallest)[0]
+    moments = model._everything()
+    if moments.noise is not None or not isinstance(moments, Moments):
+        raise ValueError(f"model is fitted on {moments.noise}; expected a fit with the noise integrated out")
+    (gram,) = moments.closed_grams()
     return torch.cat([gram[:, 0], gram[:, 1:, -1]], dim=1)
 
 

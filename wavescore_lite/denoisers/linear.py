@@ -26,7 +26,7 @@ class MeanImage(WithScore):
     def fit(self, images: torch.Tensor) -> MeanImage:
         """Average images [n, height, width], float32 or float64, in float64."""
         images = check_images(images)
-        total = torch.zeros(images.shape[1:], dtype=torch.float64)
+        total = images.new_zeros(images.shape[1:], dtype=torch.float64)
         for batch in images.split(BATCH):
             total += batch.double().sum(0)
         self.mean = total / len(images)
@@ -35,8 +35,8 @@ class MeanImage(WithScore):
     def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
         """The mean image for each of the noisy images [n, height, width]."""
         mean = _fitted(self, self.mean)
-        check_sigma(sigma)
-        return mean.to(check_images(noisy, mean.shape)).expand_as(noisy)
+        noisy, _ = check_images(noisy, mean.shape), check_sigma(sigma)
+        return mean.to(noisy).expand_as(noisy)
 
 
 class Wiener(WithScore):
@@ -97,7 +97,8 @@ def pixel_moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """
     images = check_images(images)
     pixels = images[0].numel()
-    total, products = torch.zeros(pixels).double(), torch.zeros(pixels, pixels).double()
+    total = images.new_zeros(pixels, dtype=torch.float64)
+    products = images.new_zeros(pixels, pixels, dtype=torch.float64)
     for batch in images.split(BATCH):
         flat = batch.double().flatten(1)
         total += flat.sum(dim=0)

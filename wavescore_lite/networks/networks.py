@@ -82,7 +82,7 @@ class Network(WithScore, nn.Module):
         self.name, self.size = name, check_size(size)
         self.register_buffer("mean", torch.tensor(float(mean)))
         self.register_buffer("sigma_data", torch.tensor(float(sigma_data)))
-        self.backbone = Backbone(DESIGNS[name], size)
+        self.backbone = Backbone(DESIGNS[name], self.size)
 
     def __repr__(self) -> str:
         return f"Network({self.name!r}, size={self.size})"

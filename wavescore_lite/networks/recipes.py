@@ -68,7 +68,9 @@ class Recipe:
     def __post_init__(self) -> None:
         check_choice("network", self.network, tuple(DESIGNS))
         check_choice("dataset", self.dataset, registry.NAMES)
-        check_size(self.size)
+        object.__setattr__(self, "size", check_size(self.size))
+        if self.images is not None:
+            object.__setattr__(self, "images", check_integer("images", self.images, 1))
         for name, least in (("steps", 1), ("batch", 1), ("seed", 0), ("log_every", 1)):
             object.__setattr__(self, name, check_integer(name, getattr(self, name), least))
         if not 0 < self.learning_rate < math.inf:

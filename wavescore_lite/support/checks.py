@@ -6,6 +6,7 @@ import math
 import numbers
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 
 SMALLEST_SIDE = 8
@@ -54,7 +55,8 @@ def check_images(
     if images.dtype not in (torch.float32, torch.float64):
         given = str(images.dtype).removeprefix("torch.")
         raise TypeError(f"images have dtype {given}; expected float32 or float64 (for bytes: images.float() / 255)")
-    required = (shape, shape) if isinstance(shape, int) else shape and tuple(shape)
+    sides = shape if isinstance(shape, Sequence) else (shape, shape)
+    required = None if shape is None else tuple(sides)
     expected = "[n, height, width]" if required is None else f"[n, {required[0]}, {required[1]}]"
     found = list(images.shape)
     if len(found) == 2:
@@ -82,7 +84,7 @@ def check_coefficients(coefficients: torch.Tensor, dim: int) -> torch.Tensor:
     return coefficients
 
 
-def check_sigma(sigma: float) -> float:
+def check_sigma(sigma: float | torch.Tensor | np.ndarray) -> float:
     """Return the noise level `sigma` (in pixel units) as a float; refuse what is not finite and > 0.
 
     Examples
@@ -92,11 +94,11 @@ def check_sigma(sigma: float) -> float:
     ...
     ValueError: sigma is 0; expected a finite noise level > 0
     """
-    if isinstance(sigma, torch.Tensor) and sigma.numel() == 1:
-        sigma = sigma.item()
-    if not isinstance(sigma, numbers.Real) or not math.isfinite(sigma) or sigma <= 0:
+    single = isinstance(sigma, torch.Tensor | np.ndarray) and math.prod(sigma.shape) == 1
+    number = sigma.item() if single else sigma
+    if not _is_number(number) or number <= 0:
         raise ValueError(f"sigma is {sigma!r}; expected a finite noise level > 0")
-    return float(sigma)
+    return float(number)
 
 
 def check_ridge(ridge: float | str) -> float:
@@ -109,7 +111,7 @@ def check_ridge(ridge: float | str) -> float:
     ...
     ValueError: ridge is -1; expected a finite number >= 0
     """
-    if not isinstance(ridge, numbers.Real) or not math.isfinite(ridge) or ridge < 0:
+    if not _is_number(ridge) or float(ridge) < 0:
         raise ValueError(f"ridge is {ridge!r}; expected a finite number >= 0")
     return float(ridge)
 
@@ -178,7 +180,8 @@ def check_size(size: int) -> int:
     ...
     ValueError: size is 24; expected a power of two >= 8
     """
-    if not isinstance(size, numbers.Integral) or size < SMALLEST_SIDE or size & (size - 1):
+    whole = isinstance(size, numbers.Integral) and not isinstance(size, bool)
+    if not whole or size < SMALLEST_SIDE or size & (size - 1):
         raise ValueError(f"size is {size!r}; expected a power of two >= {SMALLEST_SIDE}")
     return int(size)
 
@@ -197,3 +200,7 @@ def check_device(device: str) -> str:
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("device is 'cuda', but torch finds no GPU; expected 'cpu' here")
     return device
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)

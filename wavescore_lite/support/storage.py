@@ -15,8 +15,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import torch
+from torch.nn.functional import pad
 
-FORMAT = 3
+FORMAT = 2
 ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio: multiplying by it permutes 64-bit numbers
 
 
@@ -49,21 +50,23 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
-def write(path: str | Path, header: dict[str, Any], arrays: dict[str, np.ndarray]) -> None:
+def write(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], version: int = FORMAT) -> None:
     """Write header and arrays to `path`, all of them or nothing.
 
     Parameters
     ----------
     path : path
-    header : dict of JSON values
-    arrays : dict of arrays
+    header : mapping of JSON values
+    arrays : mapping of arrays
+    version : int
+        Of what is written, for files of a kind that changed.
     """
-    members: dict[str, Any] = {"header": np.array(json.dumps({"format": FORMAT, **header})), **arrays}
+    members: dict[str, Any] = {"header": np.array(json.dumps({"format": version, **header})), **arrays}
     with whole_file(path) as file:
         np.savez(file, **members)
 
 
-def read(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def read(path: str | Path, kind: str, version: int = FORMAT) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read header and arrays of a file that `write` made, with header["kind"] == kind.
 
     Raises
@@ -83,13 +86,13 @@ def read(path: str | Path, kind: str) -> tuple[dict[str, Any], dict[str, np.ndar
         raise ValueError(
             f"{path} is cut short, damaged or no wavescore file; expected one written by save()"
         ) from error
-    if header.get("format") != FORMAT:
-        raise ValueError(
-            f"{path} is of format {header.get('format')}, and this version reads {FORMAT}: make it again, by the same "
-            "fit or run, or read it with the version that wrote it"
-        )
     if header.get("kind") != kind:
         raise ValueError(f"{path} is of kind {header.get('kind')!r}; expected {kind!r}")
+    if header.get("format") != version:
+        raise ValueError(
+            f"{path} is of format {header.get('format')}, and this version reads {version}: make it again, by the same "
+            "fit or run, or read it with the version that wrote it"
+        )
     return header, arrays
 
 
@@ -134,7 +137,7 @@ def image_checksum(images: torch.Tensor) -> int:
 
     Parameters
     ----------
-    images : tensor [n, size, size], float32 or float64
+    images : tensor [n, height, width], float32 or float64
 
     Returns
     -------
@@ -146,7 +149,8 @@ def image_checksum(images: torch.Tensor) -> int:
     >>> image_checksum(images) == (image_checksum(images[:3]) + image_checksum(images[3:])) % 2**64
     True
     """
-    words = images.cpu().float().contiguous().flatten(1).numpy().view(np.uint64)
+    values = images.cpu().float().contiguous().flatten(1)
+    words = pad(values, (0, values.shape[1] % 2)).numpy().view(np.uint64)
     place = np.arange(1, words.shape[1] + 1, dtype=np.uint64) * ODD | np.uint64(1)
     checksum = words @ place + ODD
     for shift in (29, 32):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -94,8 +95,9 @@ def check_sigma(sigma: float | torch.Tensor | np.ndarray) -> float:
     ...
     ValueError: sigma is 0; expected a finite noise level > 0
     """
-    single = isinstance(sigma, torch.Tensor | np.ndarray) and math.prod(sigma.shape) == 1
-    number = sigma.item() if single else sigma
+    number: Any = sigma
+    if isinstance(sigma, torch.Tensor | np.ndarray) and math.prod(sigma.shape) == 1:
+        number = sigma.item()
     if not _is_number(number) or number <= 0:
         raise ValueError(f"sigma is {sigma!r}; expected a finite noise level > 0")
     return float(number)

@@ -20,9 +20,9 @@ from wavescore_lite.couplings import FAMILIES, Coupling
 from wavescore_lite.denoisers import BASELINES
 from wavescore_lite.networks import Network, save_network
 from wavescore_lite.noise import FITTING, SCORING, standard_normal
-from wavescore_lite.study import Analytic, Baseline, Trained, experiments, kinds, plan
+from wavescore_lite.study import Analytic, Baseline, Trained, candidates, experiments, plan
+from wavescore_lite.study.candidates import FRESH, HELD_OUT, LEVELS, OWN, SIGMAS
 from wavescore_lite.study.experiments import compared, measure, pairs_path, run
-from wavescore_lite.study.kinds import FRESH, HELD_OUT, LEVELS, OWN, SIGMAS
 from wavescore_lite.study.plan import figures
 from wavescore_lite.study.trials import Trial, columns, rivals, trial_of
 from wavescore_lite.support.storage import read_rows, write_rows
@@ -109,7 +109,7 @@ def test_rows_split_the_error_over_subbands():
 @pytest.mark.parametrize("fit", ["per-wavelet", "joint"])
 def test_each_noise_level_is_solved_once(monkeypatch, fit):
     solved = []
-    score, trial = kinds.FITS[fit], SQUARES.changed(fit=fit)
+    score, trial = candidates.FITS[fit], SQUARES.changed(fit=fit)
     solve = score._solve
 
     def note(self, equations, ridge, **options):
@@ -174,9 +174,9 @@ class TestNetworks:
     def weights(self, tmp_path, monkeypatch):
         folder = tmp_path / "weights"
         folder.mkdir()
-        for module, name in ((plan, "trained"), (kinds, "load_network")):
+        for module, name in ((plan, "trained"), (candidates, "load_network")):
             monkeypatch.setattr(module, name, partial(getattr(module, name), folder=folder))
-        monkeypatch.setattr(kinds, "training_log", lambda *_: [{"seconds": "12.5"}])
+        monkeypatch.setattr(candidates, "training_log", lambda *_: [{"seconds": "12.5"}])
         return folder
 
     def test_is_measured_with_its_weights(self, weights):
@@ -347,7 +347,8 @@ class TestReproduce:
     def test_lists_without_measuring(self, tmp_path):
         result = CliRunner().invoke(app, [*self.ARGUMENTS, "--list", "--output", str(tmp_path)])
         assert result.exit_code == 0
-        assert "hermite    8 trials, 0 of them" in result.output
+        trials = 2 * (len(FAMILIES) + 1)  # two degrees of each family, and once more jointly
+        assert f"hermite  {trials:3} trials, 0 of them" in result.output
         assert not list(tmp_path.iterdir())
 
     def test_lists_what_is_left_out(self, tmp_path, monkeypatch):
@@ -355,6 +356,24 @@ class TestReproduce:
         result = CliRunner().invoke(app, [*self.ARGUMENTS, "--list", "--output", str(tmp_path)])
         features = 1 + 3 * 256 + 3 * 4 * 256  # powers, and three products for each of four pairs a coefficient
         assert f"left out  local_coupled D=3 r=1 joint: P = {features:,}, 0 GiB" in result.output
+
+    def test_does_not_blame_memory_where_nobody_set_a_degree(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(FAMILIES, "mirrored", mirrored)
+        result = CliRunner().invoke(app, [*self.ARGUMENTS, "--list", "--output", str(tmp_path)])
+        said = [line.split("left out  ")[1] for line in result.output.splitlines() if "left out  mirrored" in line]
+        reason = "no degree is set for its family in HIGHEST_JOINT"
+        assert said == [f"mirrored D={degree} joint: {reason}" for degree in (2, 3)]
+
+    def test_a_table_with_a_family_that_is_gone_is_named(self, tmp_path, monkeypatch):
+        monkeypatch.setitem(FAMILIES, "mirrored", mirrored)
+        path = tmp_path / "strokes-16.csv"
+        trial = Trial("strokes", 16, 300, 40, Analytic(mirrored(1)))
+        write_rows(path, [columns(trial) | {"evaluation": HELD_OUT, "sigma": 1.0}])
+        monkeypatch.delitem(FAMILIES, "mirrored")
+        result = CliRunner().invoke(app, [*self.ARGUMENTS, "--list", "--output", str(tmp_path)])
+        assert result.exit_code == 1
+        assert result.output.startswith(f"{path} has a row that cannot be read: family is 'mirrored'; expected one of")
+        assert len(result.output.splitlines()) == 1
 
     @pytest.mark.parametrize(
         ("figure", "key"),
@@ -386,6 +405,10 @@ class TestReproduce:
             table.mse("mirrored D=3 per-wavelet", [1])[0] < table.mse("mean image", [1])[0] < table.mse("grey", [1])[0]
         )
         assert table.saved("mirrored D=2 per-wavelet", "degree")[0].shape == (4,)
+        for step in (0.25, False):
+            again = replace(COMMON, denoiser=Analytic(mirrored(2, step=step)))
+            row = {name: str(value) for name, value in columns(again).items()}
+            assert columns(trial_of(row)) == columns(again)
         trial = replace(COMMON, denoiser=Analytic(mirrored(2, across=True, step=3)))
         assert trial.name == "mirrored D=2 across step=3 per-wavelet"
         assert trial_of({name: str(value) for name, value in columns(trial).items()}) == trial
@@ -408,16 +431,46 @@ class TestReproduce:
 @pytest.mark.parametrize("size", [32, 64])
 def test_plan_holds_each_family_fit_and_noise(size):
     planned = figures("mnist", size)
-    for family in ("independent", "band_tied", "local_coupled"):
-        exact, drawn = ({t.name for t in planned[family] if t.draws == draws} for draws in (0, 1))
-        r = " r=1" if family == "local_coupled" else ""
-        assert exact >= {f"{family} D={degree}{r} per-wavelet" for degree in (1, 2, 3)} | {f"{family} D=1{r} joint"}
-        assert f"{family} D=3{r} per-wavelet 1-draw" in drawn
-    assert {t.family for t in planned["baselines"]} == {"mean image", "Wiener", "posterior mean"}
+    for family, make in FAMILIES.items():
+        exact, drawn = ({t.denoiser for t in planned[family] if t.draws == draws} for draws in (0, 1))
+        assert exact >= {Analytic(make(degree)) for degree in (1, 2, 3)} | {Analytic(make(1), fit="joint")}
+        assert Analytic(make(3), draws=1) in drawn
+    assert [t.family for t in planned["baselines"]] == list(BASELINES)
     every = [trial for trials in planned.values() for trial in trials]
     assert all(t.size == size and t.train == 60_000 for t in every)
     for trial in every:
         assert trial.sigmas == (SIGMAS if trial.draws else LEVELS)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Baseline("nope"), "baseline is 'nope'; expected one of 'mean image'"),
+        (lambda: Trained("nope", "0123"), "design of a network is 'nope'; expected one of 'cnn'"),
+        (lambda: SQUARES.changed(fit="nope"), "fit is 'nope'; expected one of 'per-wavelet', 'joint'"),
+        (lambda: SQUARES.changed(polynomials="nope"), "polynomials is 'nope'; expected one of 'monomial', 'hermite'"),
+        (lambda: Analytic(mirrored(2, step="long")), "step of mirrored.* is 'long'; expected a number or a boolean"),
+        (lambda: Analytic(Coupling("flat", None, "mirrored", {})), "flat has no option degree; expected one"),
+        (lambda: Analytic(Coupling("flat", None)), "family of a coupling is ''; expected one of 'independent'"),
+        (lambda: SQUARES.changed(radius=2), "'independent' has no option radius; expected some of degree"),
+    ],
+)
+def test_what_is_no_candidate_is_refused_by_name(make, message, monkeypatch):
+    monkeypatch.setitem(FAMILIES, "mirrored", mirrored)
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
+def test_a_family_without_a_degree_is_not_planned(monkeypatch):
+    monkeypatch.setitem(FAMILIES, "flat", lambda step=0: Coupling("flat", None, "flat", {"step": step}))
+    with pytest.raises(TypeError, match="family 'flat' has no option degree; expected some of step"):
+        figures("strokes", 16)
+
+
+def test_no_name_is_in_two_registries():
+    """A row of a table tells by its family alone what it is of."""
+    names = [name for candidate in (Baseline, Analytic, Trained) for name in candidate.registry]
+    assert len(set(names)) == len(names)
 
 
 def test_sampled_and_extended_trials():

@@ -46,13 +46,16 @@ def reproduce(
     except (ValueError, TypeError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     path = output / f"{name}-{size}.csv"
-    done = {trials.trial_of(row) for row in read_rows(path)}
+    try:
+        done = {trials.trial_of(row) for row in read_rows(path)}
+    except (ValueError, TypeError) as error:
+        typer.echo(f"{path} has a row that cannot be read: {error}", err=True)
+        raise typer.Exit(1) from error
     for key in wanted:
         typer.echo(f"{key:>14}  {len(planned[key]):3} trials, {sum(t in done for t in planned[key])} of them in {path}")
     if only_list:
         for trial in plan.left_out(planned):
-            model = trials.joint_model(trial)
-            typer.echo(f"    left out  {trial.name}: P = {len(model.features):,}, {model.memory() / 2**30:.0f} GiB")
+            typer.echo(f"    left out  {trial.name}: {plan.why_left_out(trial)}")
         return
     try:
         experiments.run([trial for key in wanted for trial in planned[key]], path)

@@ -1,7 +1,7 @@
 """What is measured, measuring it, and reading what was measured; and the records of chapters."""
 
+from .candidates import FRESH, HELD_OUT, LEVELS, OWN, SIGMAS, Analytic, Baseline, Trained
 from .experiments import measure
-from .kinds import FRESH, HELD_OUT, LEVELS, OWN, SIGMAS, Analytic, Baseline, Trained
 from .plan import figures, left_out
 from .records import Record
 from .results import CERTAIN, Results

@@ -16,7 +16,7 @@ from ..data.registry import dataset
 from ..metrics import error_saved, image_quality
 from ..noise import FITTING, SCORING
 from ..support.storage import read, read_rows, write, write_rows
-from .kinds import HELD_OUT, OWN
+from .candidates import HELD_OUT, OWN
 from .trials import Trial, columns, rivals, trial_of
 
 DIGITS = {"psnr": 3, "ssim": 5}
@@ -53,7 +53,7 @@ def measure(
 
     Examples
     --------
-    >>> from .kinds import Baseline
+    >>> from .candidates import Baseline
     >>> rows, errors = measure(Trial("strokes", 8, 100, 50, Baseline("Wiener")), sigmas=[1.0])
     >>> len(rows), errors["held-out", 1.0].shape
     (1, torch.Size([50]))

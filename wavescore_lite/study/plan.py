@@ -9,7 +9,8 @@ from typing import Any
 from ..couplings import FAMILIES, local_coupled
 from ..denoisers import BASELINES
 from ..networks import trained
-from .kinds import Analytic, Baseline, Trained
+from .candidates import Analytic, Baseline, Trained
+from .families import couple
 from .trials import Trial, joint_model
 
 HIGHEST_JOINT: dict[tuple[str, bool], tuple[int, int]] = {
@@ -20,7 +21,10 @@ HIGHEST_JOINT: dict[tuple[str, bool], tuple[int, int]] = {
     ("band_tied", False): (2, 0),
     ("local_coupled", False): (1, 0),
 }
-"""Degree of exact joint fits, and of those on one draw; by whether images are at most 32 x 32. (1, 0) for others."""
+"""Degree of exact joint fits, and of those on one draw; by whether images are at most 32 x 32.
+
+For a family that is not listed: (1, 0).
+"""
 EXTENSIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "local_coupled": (
         {"pure_neighbours": True},
@@ -31,6 +35,7 @@ EXTENSIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "band_tied": ({"parent": True},),
     "independent": ({"parent": True}, {"shared": True}),
 }
+"""Options of families that are measured beside the usual ones; an option that is not named here is not measured."""
 PANELS = {  # of the paper's Figs. 5 and 6: what `figures` calls it, and the size
     **{"5a": ("independent", 32), "5b": ("band_tied", 32), "5c": ("local_coupled", 32), "5d": ("networks", 32)},
     **{"6a": ("independent", 64), "6b": ("band_tied", 64)},
@@ -78,7 +83,8 @@ def figures(dataset: str, size: int, train: int = 60_000, test: int = 10_000) ->
         for trial in degrees(common, family, polynomials="hermite", fit=fit)[1:]
     ]
     further = [local_coupled(degree, radius=2) for degree in (2, 3)]
-    further += [FAMILIES[f](degree, **options) for f in EXTENSIONS for options in EXTENSIONS[f] for degree in (1, 3)]
+    extended = [(family, options) for family, each in EXTENSIONS.items() for options in each]
+    further += [couple(family, degree=degree, **options) for family, options in extended for degree in (1, 3)]
     plan["extensions"] = [replace(common, denoiser=Analytic(coupling)) for coupling in further]
     if size <= 32:  # above, one draw of a joint fit takes hours: a Gram of its own at each level
         plan["draws"] = list(filter(_determined, degrees(common, "independent", fit="joint", draws=2)[1:]))
@@ -87,11 +93,12 @@ def figures(dataset: str, size: int, train: int = 60_000, test: int = 10_000) ->
 
 def degrees(common: Trial, family: str, highest: int = 3, **how: Any) -> list[Trial]:
     """Degree 1 to `highest` of a family on the images of another trial; `how` it is fitted, as for `Analytic`."""
-    return [replace(common, denoiser=Analytic(FAMILIES[family](degree), **how)) for degree in range(1, highest + 1)]
+    couplings = [couple(family, degree=degree) for degree in range(1, highest + 1)]
+    return [replace(common, denoiser=Analytic(coupling, **how)) for coupling in couplings]
 
 
 def left_out(plan: Mapping[str, list[Trial]]) -> list[Trial]:
-    """Exact joint fits of degree 1 to 3 that a plan of `figures` lacks, for want of memory or time.
+    """Exact joint fits of degree 1 to 3 that a plan of `figures` lacks; `why_left_out` says why.
 
     Examples
     --------
@@ -101,6 +108,20 @@ def left_out(plan: Mapping[str, list[Trial]]) -> list[Trial]:
     common = plan["baselines"][0]
     planned = {trial for trials in plan.values() for trial in trials}
     return [t for family in FAMILIES for t in degrees(common, family, fit="joint") if t not in planned]
+
+
+def why_left_out(trial: Trial) -> str:
+    """Why a joint fit is not planned: it is large, or nobody has said up to which degree its family is fitted.
+
+    Examples
+    --------
+    >>> why_left_out(left_out(figures("mnist", 64))[0])
+    'P = 25,889, 21 GiB'
+    """
+    if (trial.family, trial.size <= 32) not in HIGHEST_JOINT:
+        return "no degree is set for its family in HIGHEST_JOINT"
+    model = joint_model(trial)
+    return f"P = {len(model.features):,}, {model.memory() / 2**30:.0f} GiB"
 
 
 def chosen(names: list[str], plan: Mapping[str, list[Trial]], size: int) -> list[str]:

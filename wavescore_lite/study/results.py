@@ -9,8 +9,8 @@ import numpy as np
 
 from ..support.checkout import checkout
 from ..support.storage import read_rows
+from .candidates import HELD_OUT, SIGMAS
 from .experiments import pairs_path
-from .kinds import HELD_OUT, SIGMAS
 from .trials import Trial, trial_of
 
 CERTAIN = 2  # standard errors: a difference within them is called none

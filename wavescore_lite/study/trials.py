@@ -15,7 +15,7 @@ import torch
 from ..joint_score import JointScore
 from ..scores import WaveletScore
 from ..support.checks import check_choice
-from .kinds import Analytic, Baseline, Fitted, Kind, Trained, load
+from .candidates import Analytic, Baseline, Candidate, Fitted, Trained, load
 
 NOT_GIVEN: dict[str, object] = {
     **{"family": "", "degree": 0, "radius": 0, "extensions": "", "polynomials": "", "fit": "", "draws": 0},
@@ -42,7 +42,7 @@ class Trial:
     size: int
     train: int
     test: int
-    denoiser: Kind
+    denoiser: Candidate
     seed: int = 0
 
     @property

@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
-from inspect import signature
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -26,13 +25,13 @@ from ..networks import DESIGNS, load_network, training_log
 from ..noise import SampledNoise
 from ..scores import WaveletScore
 from ..support.checks import check_choice
+from .families import check_coupling, columns_of, couple, coupling_of, extensions
 
 SIGMAS = (1.0, 2.0, 3.0, 4.0)  # the paper's
 LEVELS = (0.25, 0.5, *SIGMAS)  # where the noise is integrated out, which costs no sums of their own
 HELD_OUT, FRESH, OWN = "held-out", "fitted images, fresh noise", "fitted images and noise"
 FITS: dict[str, type[WaveletScore] | type[JointScore]] = {"per-wavelet": WaveletScore, "joint": JointScore}
 RIDGE = 1e-6
-IN_COLUMNS = ("degree", "radius")  # options of couplings that have a column of their own
 
 
 class Fitted(NamedTuple):
@@ -42,11 +41,11 @@ class Fitted(NamedTuple):
     seconds: str
 
 
-class Kind(ABC):
-    """A denoiser as a value, not fitted: what the three kinds have in common."""
+class Candidate(ABC):
+    """A denoiser as a value, not fitted: what baselines, trained networks and wavelet scores have in common."""
 
     registry: ClassVar[Mapping[str, object]]
-    """Names of all that there are of the kind."""
+    """All that there are, by name."""
     fit = ""
     draws = 0
 
@@ -75,16 +74,16 @@ class Kind(ABC):
         """The denoiser, fitted on the first `train` images, for noise levels `sigmas`; noise is drawn from `seed`."""
 
     def model(self, size: int) -> WaveletScore | JointScore:
-        """The wavelet score for images of size x size, not fitted; a TypeError for other kinds."""
+        """The wavelet score for images of size x size, not fitted; a TypeError for others."""
         raise TypeError(f"{self.name} is no wavelet score; expected one")
 
-    def changed(self, **changes: Any) -> Kind:
+    def changed(self, **changes: Any) -> Candidate:
         """Another one, by what is different: how it is fitted, or options of its coupling."""
         if changes:
             raise TypeError(f"{self.name} has no {', '.join(changes)}; expected a wavelet score")
         return self
 
-    def rivals(self) -> dict[str, Kind]:
+    def rivals(self) -> dict[str, Candidate]:
         """What it is to be compared with, beside Wiener, by a key that says in what the two differ."""
         return {}
 
@@ -94,16 +93,19 @@ class Kind(ABC):
 
     @classmethod
     @abstractmethod
-    def of(cls, row: Mapping[str, str]) -> Kind:
+    def of(cls, row: Mapping[str, str]) -> Candidate:
         """The denoiser that a row is of."""
 
 
 @dataclass(frozen=True)
-class Baseline(Kind):
+class Baseline(Candidate):
     """One of `denoisers.BASELINES`, by name."""
 
     baseline: str
     registry = BASELINES
+
+    def __post_init__(self) -> None:
+        check_choice("baseline", self.baseline, tuple(BASELINES))
 
     @property
     def family(self) -> str:
@@ -119,12 +121,15 @@ class Baseline(Kind):
 
 
 @dataclass(frozen=True)
-class Trained(Kind):
+class Trained(Candidate):
     """A network that comes with the package: its design, and the first digits of the checksum of its weights."""
 
     design: str
     weights: str
     registry = DESIGNS
+
+    def __post_init__(self) -> None:
+        check_choice("design of a network", self.design, tuple(DESIGNS))
 
     @property
     def family(self) -> str:
@@ -134,7 +139,7 @@ class Trained(Kind):
         log = training_log(self.design, size, dataset)
         return Fitted(load_network(self.design, size, dataset), log[-1]["seconds"] if log else "")
 
-    def rivals(self) -> dict[str, Kind]:
+    def rivals(self) -> dict[str, Candidate]:
         best = [Analytic(coupling, fit=fit) for coupling in (independent(3), local_coupled(3)) for fit in FITS]
         return {"posterior mean": Baseline("posterior mean")} | {f"{score.family} {score.fit}": score for score in best}
 
@@ -147,8 +152,18 @@ class Trained(Kind):
 
 
 @dataclass(frozen=True)
-class Analytic(Kind):
-    """A wavelet score: a coupling, of one of `couplings.FAMILIES`, and its fit; 0 draws integrate the noise out."""
+class Analytic(Candidate):
+    """A wavelet score: a coupling, of one of `couplings.FAMILIES`, and its fit; 0 draws integrate the noise out.
+
+    Examples
+    --------
+    >>> Analytic(independent(2), fit="joint").name
+    'independent D=2 joint'
+    >>> Analytic(independent(2), fit="at once")
+    Traceback (most recent call last):
+    ...
+    ValueError: fit is 'at once'; expected one of 'per-wavelet', 'joint'
+    """
 
     coupling: Coupling
     polynomials: str = "monomial"
@@ -158,7 +173,9 @@ class Analytic(Kind):
     registry = FAMILIES
 
     def __post_init__(self) -> None:
-        check_choice("family of a coupling", self.coupling.family, tuple(FAMILIES))
+        check_coupling(self.coupling)
+        check_choice("polynomials", self.polynomials, ("monomial", "hermite"))
+        check_choice("fit", self.fit, tuple(FITS))
 
     @property
     def family(self) -> str:
@@ -168,7 +185,7 @@ class Analytic(Kind):
     def name(self) -> str:
         options = self.coupling.options
         words = [self.family, f"D={options['degree']}", *([f"r={radius}"] if (radius := options.get("radius")) else [])]
-        words += [*self._extensions(), *["hermite"] * (self.polynomials == "hermite"), self.fit]
+        words += [*extensions(self.coupling), *["hermite"] * (self.polynomials == "hermite"), self.fit]
         words += [f"{self.draws}-draw"] * bool(self.draws) + [f"ridge={self.ridge:g}"] * (self.ridge != RIDGE)
         return " ".join(words)
 
@@ -204,20 +221,20 @@ class Analytic(Kind):
         own = {field.name for field in fields(self)}
         how = {name: value for name, value in changes.items() if name in own}
         options = {**self.coupling.options, **{name: value for name, value in changes.items() if name not in own}}
-        return replace(self, **{"coupling": FAMILIES[self.family](**options), **how})
+        return replace(self, **{"coupling": couple(self.family, **options), **how})
 
-    def rivals(self) -> dict[str, Kind]:
-        found: dict[str, Kind] = {}
+    def rivals(self) -> dict[str, Candidate]:
+        found: dict[str, Candidate] = {}
         options = self.coupling.options
-        degree, radius, extensions = options["degree"], options.get("radius", 0), self._extensions()
+        degree, radius, extended = options["degree"], options.get("radius", 0), bool(extensions(self.coupling))
         if degree > 1:
             found["degree"] = self.changed(degree=degree - 1)
         if self.family != "independent":
             found["coupling"] = replace(self, coupling=independent(degree))
-        if extensions or radius > 1:
+        if extended or radius > 1:
             nearest = {"radius": min(radius, 1)} if "radius" in options else {}
-            found["extension"] = replace(self, coupling=FAMILIES[self.family](degree, **nearest))
-        if "pure_neighbours" in options and not extensions:
+            found["extension"] = replace(self, coupling=couple(self.family, degree=degree, **nearest))
+        if "pure_neighbours" in options and not extended:
             found["lines"] = self.changed(degree=1, pure_neighbours=True)
         if self.polynomials == "hermite":
             found["polynomials"] = self.changed(polynomials="monomial")
@@ -228,24 +245,13 @@ class Analytic(Kind):
         return found
 
     def columns(self) -> dict[str, object]:
-        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "coupling"}
-        whole = {name: value for name, value in self.coupling.options.items() if name in IN_COLUMNS}
-        return {"family": self.family, **whole, "extensions": " ".join(self._extensions()), **own}
+        how = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "coupling"}
+        return columns_of(self.coupling) | how
 
     @classmethod
     def of(cls, row: Mapping[str, str]) -> Analytic:
-        family = FAMILIES[row["family"]]
-        words = [word.partition("=") for word in row["extensions"].split()]
-        options = {name: int(value) if value else True for name, _, value in words}
-        options |= {name: int(row[name]) for name in IN_COLUMNS if name in signature(family).parameters}
         draws, ridge = int(row["draws"]), float(row["ridge"])
-        return cls(family(**options), row["polynomials"], row["fit"], draws, ridge)
-
-    def _extensions(self) -> list[str]:
-        """A word for each option of the coupling that has no column and is not as usual."""
-        usual = {name: option.default for name, option in signature(FAMILIES[self.family]).parameters.items()}
-        others = {name: value for name, value in self.coupling.options.items() if name not in IN_COLUMNS}
-        return [name if on is True else f"{name}={on}" for name, on in others.items() if on != usual[name]]
+        return cls(coupling_of(row), row["polynomials"], row["fit"], draws, ridge)
 
 
 @lru_cache(maxsize=3)

@@ -27,6 +27,8 @@ FAMILIES = ("independent", "band_tied", "local_coupled")
 
 def features_of(basis: ws.WaveletBasis, target: int, family: str, degree: int) -> list[tuple[int, ...]]:
     """Features of one coefficient, each the sorted tuple of the coefficients it multiplies."""
+    if family not in FAMILIES:
+        raise ValueError(f"family is {family!r}; expected one of {', '.join(FAMILIES)}, or its features listed here")
     scale, orientation, row, column = basis.atoms[target].tolist()
     place = {tuple(atom): i for i, atom in enumerate(basis.atoms.tolist())}
     own = [(target,) * power for power in range(degree + 1)]

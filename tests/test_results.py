@@ -9,10 +9,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 import wavescore_lite as ws
-from tests.brute_force import FAMILIES, SIGMAS, compare
+from tests.brute_force import FAMILIES, SIGMAS, compare, features_of
 from wavescore_lite import couplings
+from wavescore_lite.study.candidates import FITS, HELD_OUT, Analytic, Trained
 from wavescore_lite.study.experiments import measure, pairs_path
-from wavescore_lite.study.kinds import FITS, HELD_OUT, Analytic, Trained
 from wavescore_lite.study.plan import figures
 from wavescore_lite.study.trials import Trial, columns, rivals, trial_of
 from wavescore_lite.support.storage import read_rows, write_rows
@@ -48,6 +48,19 @@ def by_name(rows):
     return {(trial_of(row).name, row["evaluation"], float(row["sigma"])): row for row in rows}
 
 
+def what_is_missing(table):
+    """Trials of the plan that a committed table lacks, and the commands that add them; nothing if it has all."""
+    there, first = {trial_of(row) for row in table}, trial_of(table[0])
+    plan = figures(first.dataset, first.size, first.train, first.test)
+    missing = {key: [t.name for t in plan[key] if t not in there] for key in plan}
+    where = f"--dataset {first.dataset} --size {first.size} --train {first.train} --test {first.test}"
+    return [
+        f"{', '.join(names)}: run `wavescore reproduce {where} --figure {key}`"
+        for key, names in missing.items()
+        if names
+    ]
+
+
 def test_what_is_there():
     assert {"mnist-32", "mnist-64", "strokes-16", "strokes-32", "strokes-64"} == {path.stem for path in TABLES}
 
@@ -55,6 +68,7 @@ def test_what_is_there():
 def test_table_is_complete(table):
     """Every trial of the plan, once on each set of images and at each noise level; nothing else."""
     rows, _ = table
+    assert not (missing := what_is_missing(rows)), "\n".join(["the table lacks", *missing])
     first = trial_of(rows[0])
     plan = figures(first.dataset, first.size, first.train, first.test)
     trials = {trial for trials in plan.values() for trial in trials}
@@ -67,6 +81,7 @@ def test_table_is_complete(table):
 def test_rows_are_trials_and_trials_are_rows(table):
     """From columns to values and back, to the letter; the plan has the same trials in the same order."""
     rows, _ = table
+    assert not (missing := what_is_missing(rows)), "\n".join(["the table lacks", *missing])
     trials = list(dict.fromkeys(trial_of(row) for row in rows))
     for row in rows:
         made = {name: str(value) for name, value in columns(trial_of(row)).items()}
@@ -152,6 +167,8 @@ def test_brute_force_agrees_on_every_number():
     """Regression on many noisy copies gives the numbers of the package, on a subset of the images."""
     with open(RESULTS / "reference_check.csv", newline="", encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
+    missing = set(FAMILIES) - {row["family"] for row in rows}
+    assert not missing, f"{', '.join(missing)}: run `python -m tests.brute_force`"
     cases = {(row["family"], int(row["degree"]), row["fit"], float(row["sigma"])) for row in rows}
     assert cases == {(f, d, fit, s) for f in FAMILIES for d in (1, 2, 3) for fit in FITS for s in SIGMAS}
     for row in rows:
@@ -205,4 +222,21 @@ class TestResults:
 
 
 def test_families_of_brute_force_are_all():
+    missing = set(couplings.FAMILIES) - set(FAMILIES)
+    assert not missing, (
+        f"{', '.join(missing)}: list the features in tests/brute_force.py, then run `python -m tests.brute_force`"
+    )
     assert set(FAMILIES) == set(couplings.FAMILIES)
+
+
+def test_brute_force_refuses_a_family_that_it_does_not_know():
+    with pytest.raises(ValueError, match="family is 'tied'; expected one of independent, band_tied, local_coupled"):
+        features_of(ws.WaveletBasis(8), 0, "tied", 2)
+
+
+def test_what_a_table_lacks_is_named_with_the_command_that_adds_it():
+    rows = read_rows(RESULTS / "strokes-16.csv")
+    assert what_is_missing(rows) == []
+    rows = [row for row in rows if row["family"] != "Wiener"]
+    where = "--dataset strokes --size 16 --train 4000 --test 1000"
+    assert what_is_missing(rows) == [f"Wiener: run `wavescore reproduce {where} --figure baselines`"]

@@ -35,6 +35,11 @@ class Family(NamedTuple):
     most: float = 3.0
     reads: bool = True
 
+    @property
+    def name(self) -> str:
+        """What cases call it, whatever the degree."""
+        return _written(self.at_degree(DEGREE)).partition("(")[0]
+
 
 LOCAL = Family(local_coupled, 2.5, reads=False)
 FAMILIES = (LOCAL, *(Family(family) for family in reversed(couplings.FAMILIES.values()) if family is not local_coupled))
@@ -77,7 +82,7 @@ def passes(setting: Setting) -> Iterator[Case]:
         if family.reads:
             groups = family.at_degree(DEGREE).groups(basis)
             yield Case(
-                f"sums from coefficients, {_short(family.at_degree(DEGREE))}",
+                f"sums from coefficients, {_written(family.at_degree(DEGREE))}",
                 partial(_sum_up, groups, coefficients),
                 partial(bare.arithmetic, groups, by_coefficient),
                 "reading, sums",
@@ -97,18 +102,18 @@ def after_a_pass(setting: Setting) -> Iterator[Case]:
         coupling = family.at_degree(DEGREE)
         model = WaveletScore(basis, coupling, device=setting.device).fit(images)
         yield Case(
-            f"further noise level, {_short(coupling)}",
+            f"further noise level, {_written(coupling)}",
             partial(_solve_next, model, sigmas),
             partial(bare.level, model.groups),
             "products, solutions",
             setting.images,
             setting.size,
             Limit("share", 0.02),
-            share_of=f"pass, {_short(coupling)}",
+            share_of=f"pass, {_written(coupling)}",
         )
         for some, most in ((noisy, 1.5), (noisy[:1], 0.003)):
             yield Case(
-                f"denoise, {_short(coupling)}",
+                f"denoise, {_written(coupling)}",
                 partial(model.denoise, some, 2.0),
                 partial(_bare_denoising, basis, model.groups, some),
                 "transforms, products",
@@ -129,7 +134,7 @@ def joint_fit(setting: Setting) -> Iterator[Case]:
             model.coefficients(sigma)
 
     yield Case(
-        f"joint, {_short(coupling)}, {len(SIGMAS)} noise levels",
+        f"joint, {_written(coupling)}, {len(SIGMAS)} noise levels",
         run,
         partial(bare.joint, features, basis.dim, len(images), len(SIGMAS), setting.device),
         "products, factors, solutions",
@@ -180,7 +185,7 @@ def _pass(
         return bare.transform(basis, pixels) + bare.arithmetic(groups, coefficients)
 
     return Case(
-        f"pass, {_short(coupling)}",
+        f"pass, {_written(coupling)}",
         lambda: WaveletScore(basis, coupling, device=device).fit(images),
         read_and_multiply if family.reads else partial(bare.products, groups, coefficients),
         "analysis, reading, sums" if family.reads else "products",
@@ -219,7 +224,7 @@ def _bare_denoising(basis: WaveletBasis, groups: list[Group], noisy: torch.Tenso
 
 def _memory(setting: Setting) -> Row:
     return row(
-        case=f"memory of a pass, {_short(LOCAL.at_degree(DEGREE))}",
+        case=f"memory of a pass, {_written(LOCAL.at_degree(DEGREE))}",
         images=setting.images,
         size=setting.size,
         gib=peak_of_pass(setting.dataset, setting.size, setting.images) / 2**30,
@@ -228,6 +233,6 @@ def _memory(setting: Setting) -> Row:
     )
 
 
-def _short(coupling: Coupling) -> str:
+def _written(coupling: Coupling) -> str:
     """How the coupling is written, without the names of its arguments."""
     return re.sub(r"\w+=", "", repr(coupling))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import platform
 from contextlib import suppress
 from pathlib import Path
@@ -16,7 +14,7 @@ from matplotlib.ticker import NullLocator
 from tabulate import tabulate
 
 from .. import plots
-from ..support.storage import whole_file
+from ..support.storage import whole_file, write_rows
 from .cases import FAMILIES
 from .setting import ALL_IMAGES, FULL_SIZE, Setting
 from .timing import Row
@@ -78,15 +76,10 @@ def picture(rows: list[Row]) -> Figure:
 
 def write(rows: list[Row], title: str, folder: Path) -> None:
     """Write the rows to bench.csv and their picture to bench.png, each whole or not at all."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({key: _short(value) for key, value in row.items()} for row in rows)
     figure = picture(rows)
     figure.suptitle(title, fontsize=9)
     table_file, picture_file = (folder / name for name in FILES)
-    with whole_file(table_file) as file:
-        file.write(text.getvalue().encode())
+    write_rows(table_file, [{key: _rounded(value) for key, value in row.items()} for row in rows])
     with whole_file(picture_file) as file:
         figure.savefig(file, format="png", dpi=150)
     plt.close(figure)
@@ -94,12 +87,13 @@ def write(rows: list[Row], title: str, folder: Path) -> None:
 
 def _draw(axis: Axes, points: list[Row]) -> None:
     for family, colour in zip(FAMILIES, plots.PALETTE, strict=False):
-        name = repr(family.at_degree(1)).partition("(")[0]
-        own = [point for point in points if name in point["case"]]
+        own = [point for point in points if point["case"].partition("(")[0] == f"pass, {family.name}"]
         pixels = [point["images"] * point["size"] ** 2 for point in own]
-        for key, style, label in (("seconds", "-o", name), ("beside_seconds", "--", f"{name}, bare arithmetic")):
+        for key, style, label in (("seconds", "-o", ""), ("beside_seconds", "--", ", bare arithmetic")):
             cost = [1e9 * point[key] / count for point, count in zip(own, pixels, strict=True)]
-            axis.plot([point["at"] for point in own], cost, style, color=colour, markersize=4, label=label)
+            axis.plot(
+                [point["at"] for point in own], cost, style, color=colour, markersize=4, label=family.name + label
+            )
     places = sorted({point["at"] for point in points})
     axis.set_xticks(places, [f"{place:,}" for place in places])
     axis.xaxis.set_minor_locator(NullLocator())
@@ -110,7 +104,7 @@ def _judged(row: Row) -> str:
     return f"{row['measure']} {row[row['measure']]:.3g}" if row["measure"] else ""
 
 
-def _short(value: str | float) -> str | float:
+def _rounded(value: str | float) -> str | float:
     return f"{value:.4g}" if isinstance(value, float) else value
 
 

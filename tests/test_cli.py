@@ -3,6 +3,9 @@
 import csv
 import gzip
 import hashlib
+import subprocess
+import sys
+import types
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -13,7 +16,9 @@ from typer.testing import CliRunner
 import wavescore_lite as ws
 from wavescore_lite import benchmarks
 from wavescore_lite.cli import app
-from wavescore_lite.data import loading, mnist
+from wavescore_lite.couplings import FAMILIES
+from wavescore_lite.data import loading, mnist, registry
+from wavescore_lite.data.protocol import Dataset, Files, Place
 from wavescore_lite.networks import load_network, training
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -143,23 +148,20 @@ def test_bench_prints_the_table_and_writes_it(here):
         assert len(numbers) == (3 if row["beside"] else 1)
         assert row["within"] == ""
     named = [row["case"].partition(",")[0] for row in rows]
+    families, points = len(FAMILIES), {"images": 4, "size": 4, "radius": 4, "degree": 4}
+    by_axis = {axis: count * (1 if axis == "radius" else families) for axis, count in points.items()}
     assert {name: named.count(name) for name in named} == {
-        "pass": 4 * 3 + 4 * 3 + 4 + 4 * 3,
-        "sums from coefficients": 2,
-        "further noise level": 3,
-        "denoise": 6,
+        "pass": sum(by_axis.values()),
+        "sums from coefficients": families - 1,  # one is compared with products alone
+        "further noise level": families,
+        "denoise": 2 * families,
         "joint": 1,
         "analysis and synthesis": 4,
         "memory of a pass": 1,
-        "growth with images": 3,
-        "growth with pixels": 3,
+        "growth with images": families,
+        "growth with pixels": families,
     }
-    assert [sum(row["axis"] == axis for row in rows) for axis in ("images", "size", "radius", "degree")] == [
-        12,
-        12,
-        4,
-        12,
-    ]
+    assert {axis: sum(row["axis"] == axis for row in rows) for axis in points} == by_axis
 
 
 @pytest.mark.parametrize(
@@ -287,6 +289,27 @@ def test_data_says_how_to_get_mnist(tmp_path):
     assert not (tmp_path / "cache").exists()
 
 
+def test_data_tells_of_every_data_set(tmp_path, monkeypatch):
+    """One more that lies in files, and one more that is drawn."""
+    places = [Place("a shelf", tmp_path / "shelf"), Place("a drawer", tmp_path / "drawer")]
+    files = Files(lambda root: places, lambda place: "", lambda place: state, "The box", "  - buy one")
+    common = {"counts": {"train": 1}, "sizing": "", "images": None, "labels": None}
+    for name, given in (("boxed", files), ("halves", None)):
+        module = types.ModuleType(f"wavescore_lite.data.{name}")
+        module.DATASET = Dataset(name=name, **common, files=given)
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr(registry, "NAMES", (*registry.NAMES, "boxed", "halves"))
+    for state, words in (
+        ("found", "The box is used: load_images('boxed') reads it."),
+        ("empty", "The box is not there. Any of these will do: - buy one"),
+    ):
+        code, said = run("data")
+        assert code == 0
+        assert f"a shelf {places[0].folder} {state} a drawer {places[1].folder} not looked at {words}" in said
+        for drawn in ("strokes", "halves"):
+            assert f"{drawn} needs no file: load_images('{drawn}') draws it." in said
+
+
 def test_data_names_the_damage(tmp_path, monkeypatch):
     write_mnist(tmp_path / "data", monkeypatch)
     (tmp_path / "data" / "MNIST" / "raw" / "t10k-labels-idx1-ubyte.gz").unlink()
@@ -319,6 +342,11 @@ def test_help_teaches(command, lessons):
 
 def test_version():
     assert run("--version") == (0, f"wavescore {ws.__version__}")
+
+
+def test_the_package_is_the_command():
+    run = subprocess.run([sys.executable, "-m", "wavescore_lite", "--version"], capture_output=True, text=True)
+    assert run.stdout == f"wavescore {ws.__version__}\n"
 
 
 def test_no_command_shows_the_help():

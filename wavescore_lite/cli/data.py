@@ -11,21 +11,24 @@ import typer
 def data(
     root: Annotated[Path | None, typer.Option(help="Look for MNIST/raw in this folder alone.")] = None,
 ) -> None:
-    """Say where MNIST was looked for and found, and how to get it.
+    """Say where MNIST and other data sets were looked for and found, and how to get them.
 
     MNIST is read from --root, else from $WAVESCORE_DATA, else from the cache folder, in torchvision's layout.
     """
-    from ..data import loading
+    from ..data import loading, registry
 
-    places = loading.where(root)
-    for name, folder, state in places:
-        typer.echo(f"{name:>16}  {folder}  {state}")
-    if places[0][2] == "found":
-        typer.echo("\nMNIST is used: load_images('auto') reads it.")
-    else:
-        typer.echo(
-            "\nMNIST is not there. Any of these will do:\n"
-            "  - on a machine with network: python -c \"import wavescore_lite as ws; ws.load_images('mnist')\"\n"
-            "  - put the four files of MNIST (gzipped or not) in FOLDER/MNIST/raw and set WAVESCORE_DATA=FOLDER\n"
-            "  - do without: load_images('strokes') draws its own digits, and 'auto' falls back to them"
-        )
+    drawn = []
+    for name in registry.NAMES:
+        if (files := registry.dataset(name).files) is None:
+            drawn.append(name)
+            continue
+        places = loading.where(root, name)
+        for place, folder, state in places:
+            typer.echo(f"{place:>16}  {folder}  {state}")
+        if places[0][2] == "found":
+            asked = "auto" if name == registry.AUTO[0] else name
+            typer.echo(f"\n{files.title} is used: load_images({asked!r}) reads it.\n")
+        else:
+            typer.echo(f"\n{files.title} is not there. Any of these will do:\n{files.advice}\n")
+    for name in drawn:
+        typer.echo(f"{name} needs no file: load_images({name!r}) draws it.")

@@ -25,16 +25,16 @@ def load_images(
 
     Parameters
     ----------
-    name : {"auto", "mnist", "strokes"}
-        ``"auto"`` is decided by `resolve_dataset`.
+    name : str
+        One of `registry.NAMES`, or ``"auto"``, which `resolve_dataset` decides.
     size : int
         Pixels along a side, at least 8.
-    split : {"train", "test"}
-        60,000 or 10,000 images.
+    split : str
+        Such as "train" or "test": the ``counts`` of the data set say which it has, and how many images are in each.
     limit : int, optional
         How many images, from the first on; all of them if None.
     root : path, optional
-        The only folder in which to look for ``MNIST/raw``.
+        The only folder in which to look for files, such as those of ``MNIST/raw``.
 
     Returns
     -------
@@ -44,9 +44,9 @@ def load_images(
     Raises
     ------
     ValueError
-        An unknown name or split, a size or limit that is no integer or out of range, or an MNIST file that is damaged.
+        An unknown name or split, a size or limit that is no integer or out of range, or a file that is damaged.
     FileNotFoundError
-        MNIST was asked for and is not there, or one of its files is missing.
+        A data set was asked for that is not there, or one of its files is missing.
 
     Examples
     --------
@@ -64,7 +64,7 @@ def load_labels(name: str = "auto", split: str = "train", limit: int | None = No
     Returns
     -------
     int64 tensor [n]
-        Digits 0 to 9.
+        From 0 on: the digit that is written, for MNIST and for strokes.
 
     Examples
     --------
@@ -76,11 +76,11 @@ def load_labels(name: str = "auto", split: str = "train", limit: int | None = No
 
 
 def resolve_dataset(name: str = "auto", root: Root = None) -> str:
-    """Say which dataset `name` means here: ``"mnist"`` or ``"strokes"``.
+    """Say which data set of the registry `name` means here.
 
-    ``"auto"`` means MNIST where it is found or can be fetched, else strokes: decided once per process, and said in
-    one line on stderr. A damaged or incomplete MNIST is an error even so. Parameters and errors are those of
-    `load_images`.
+    ``"auto"`` means the first of `registry.AUTO`, MNIST, where it is found or can be fetched, else the second, strokes:
+    decided once per process, and said in one line on stderr. A damaged or incomplete copy is an error even so.
+    Parameters and errors are those of `load_images`.
 
     Examples
     --------
@@ -105,8 +105,8 @@ def where(root: Root = None, name: str = AUTO[0]) -> list[tuple[str, Path, str]]
     Returns
     -------
     list of (name, folder, state)
-        The state is ``"found"``, ``"no MNIST"``, ``"not looked at"`` (an earlier place decides) or, where the copy is
-        damaged, a sentence that says how.
+        The state is ``"found"``, ``"not looked at"`` (an earlier place decides), a few words such as ``"no MNIST"`` or,
+        where the copy is damaged, a sentence that says how. A data set that the package draws has no places.
     """
     files = dataset(name).files
     if files is None:

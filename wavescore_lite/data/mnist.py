@@ -41,6 +41,10 @@ WAYS = (
     "set WAVESCORE_DATA to a folder that holds MNIST/raw/train-images-idx3-ubyte and its companions, "
     "or go online with a torchvision that matches torch, or use the dataset 'strokes', which needs neither"
 )
+ADVICE = """\
+  - on a machine with network: python -c "import wavescore_lite as ws; ws.load_images('mnist')"
+  - put the four files of MNIST (gzipped or not) in FOLDER/MNIST/raw and set WAVESCORE_DATA=FOLDER
+  - do without: load_images('strokes') draws its own digits, and 'auto' falls back to them"""
 PATIENCE = 5.0
 """Seconds that a server may stay silent."""
 BATCH = 2048
@@ -208,5 +212,5 @@ DATASET = Dataset(
     sizing=f"bilinear, antialiased, from {SIDE} x {SIDE}",
     images=_images,
     labels=_labels,
-    files=Files(places, ensure, state),
+    files=Files(places, ensure, state, "MNIST", ADVICE),
 )

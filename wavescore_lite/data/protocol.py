@@ -38,11 +38,17 @@ class Files:
         `DataUnavailable` if they are not there, and another OSError or a ValueError if they are damaged.
     state : callable
         What is in a place, in a few words; fetches nothing. ``"found"`` says that all is well.
+    title : str
+        What the data set is called in a sentence.
+    advice : str
+        The ways to have the data, a line each, for somebody who has not.
     """
 
     places: Callable[[Root], Sequence[Place]]
     ensure: Callable[[Place], str]
     state: Callable[[Place], str]
+    title: str
+    advice: str
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,7 @@ class Dataset:
     name : str
         Also that of its module.
     counts : mapping of str to int
-        Images in each split.
+        Images in each split, by its name.
     sizing : str
         How its images come to the size that is asked for.
     images : callable

@@ -59,7 +59,7 @@ def save_network(network: Network, folder: str | Path, dataset: str, command: st
     folder : path
         Where the safetensors file and ``table.csv`` go; it must be there.
     dataset : str
-        What the network was trained on, "mnist" or "strokes".
+        What the network was trained on, one of `data.registry.NAMES`.
     command : str
         How to train it again.
 
@@ -98,8 +98,8 @@ def load_network(
         A design, see `Network`.
     size : int
         Pixels along a side of the images.
-    dataset : {"mnist", "strokes"}
-        What it was trained on.
+    dataset : str
+        What it was trained on, one of `data.registry.NAMES`.
     folder : path
         Where the weights lie, with their ``table.csv``: those of the package, or what `wavescore train` wrote.
     device : {"cpu", "cuda"}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import wavescore_lite as ws
+from tools.notebooks import stage
 from wavescore_lite.support import checkout
 
 ROOT = Path(__file__).parents[1]
@@ -43,6 +44,26 @@ def test_elsewhere_it_is_the_one_that_the_package_is_installed_from(folder, tmp_
         assert checkout.checkout() == ROOT
         assert "Wiener" in ws.Results("strokes", 16).trials
         assert ws.Record("diffusion", "strokes").path == ROOT / "book" / "records" / "diffusion.json"
+
+
+def test_another_book_is_none_of_ours(tmp_path, monkeypatch):
+    (tmp_path / "_toc.yml").write_text("format: jb-book\nroot: intro\n")
+    (tmp_path / "results").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WAVESCORE_RECORD", "1")
+    assert checkout.checkout() == ROOT
+    assert ws.Record("new", "strokes").path == ROOT / "book" / "records" / "new.json"
+    (tmp_path / "book").mkdir()
+    assert checkout.checkout() == tmp_path
+    ws.Record("new", "strokes").check({"answer": 1})
+    assert (tmp_path / "book" / "records" / "new.json").is_file()
+
+
+@pytest.mark.parametrize("folder", [".", "book"])
+def test_a_staged_copy_is_one(folder, tmp_path, monkeypatch):
+    staged = stage(tmp_path / "staged")
+    monkeypatch.chdir(staged / folder)
+    assert checkout.checkout() == staged
 
 
 def test_without_any_the_error_names_the_way_out(copy, tmp_path, monkeypatch):

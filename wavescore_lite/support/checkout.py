@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-MARK = "_toc.yml"
+TABLE_OF_CONTENTS, CHAPTERS = "_toc.yml", "book"
 
 
 def checkout() -> Path:
-    """The copy of the book at hand: upwards from the working directory the first folder with a ``_toc.yml``.
+    """The copy of the book at hand: upwards from the working directory the first folder that holds one.
 
-    If there is none, it is the one that the package is installed from.
+    What tells it is a ``_toc.yml`` beside a folder ``book``; another Jupyter Book may have the first alone. If there is
+    none, it is the one that the package is installed from.
 
     Raises
     ------
@@ -24,9 +25,9 @@ def checkout() -> Path:
     """
     here = Path.cwd()
     for folder in (here, *here.parents, Path(__file__).resolve().parents[2]):
-        if (folder / MARK).is_file():
+        if (folder / TABLE_OF_CONTENTS).is_file() and (folder / CHAPTERS).is_dir():
             return folder
     raise FileNotFoundError(
-        f"there is no copy of the book here: neither {here} nor a folder above it holds {MARK}, and the package is not "
-        "installed from one; expected one of both, or folder=..."
+        f"there is no copy of the book here: neither {here} nor a folder above it holds {TABLE_OF_CONTENTS} and "
+        f"{CHAPTERS}/, and the package is not installed from one; expected one of both, or folder=..."
     )

@@ -44,6 +44,17 @@ def test_contributing_lists_all_rooms_and_modules_in_order():
     assert [name for row in table.splitlines() for name in re.findall("`([^`]+)`", row.split("|")[1:2][0])] == rooms
 
 
+def test_the_page_of_the_package_shows_every_module_and_none_that_is_gone():
+    """Not there: what users type and readers do not import, and the process that runs a graded notebook."""
+    package = Package()
+    shown = set(re.findall(r"automodule:: (\S+)", (ROOT / "book" / "api.md").read_text()))
+    unshown = {"wavescore_lite.coursework", "wavescore_lite.course.run_notebook", "wavescore_lite.__main__"}
+    modules = {m for m in package.files if not package.is_package(m) and package.room(m) != "cli"}
+    assert unshown <= modules
+    assert modules - unshown - shown == set()
+    assert shown - set(package.files) == set()
+
+
 def test_contributing_says_what_each_folder_is_for():
     tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True)
     if tracked.returncode:

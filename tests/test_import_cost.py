@@ -1,4 +1,7 @@
-"""What an import brings with it, and what it costs, in fresh processes: in CPU time, which load hardly changes."""
+"""What an import brings with it, and what it costs beside torch, in fresh processes.
+
+Modules are counted. Time is too, in CPU seconds, where a limit is several times what was measured: load changes it.
+"""
 
 import subprocess
 import sys
@@ -22,6 +25,12 @@ OF_COMMANDS = {"typer", "tabulate", "rich", "pandas"}
 OF_THE_COURSE = {"IPython", "ipykernel", "nbclient", "nbformat", "nbgrader"}
 OF_FIGURES_AND_FORMULAS = {"matplotlib", "sympy"}
 OF_NUMBERS = {"torch", "numpy", "scipy", "pywt"}
+OF_NETWORKS = {"torchvision", "safetensors", "PIL"}
+SLOW_PARTS = {f"scipy.{name}" for name in ("stats", "signal", "optimize", "ndimage")}
+OTHER_ROOMS = {
+    f"wavescore_lite.{name}"
+    for name in ("closed_form", "similarity", "metrics", "probes", "plots", "networks", "study", "benchmarks", "course")
+}
 
 
 def last_line(code):
@@ -43,7 +52,7 @@ def torch_seconds():
     ("code", "unwanted"),
     [
         (LIBRARY, OF_NUMBERS | OF_FIGURES_AND_FORMULAS | OF_COMMANDS | OF_THE_COURSE),
-        (MODEL, OF_FIGURES_AND_FORMULAS | OF_COMMANDS | OF_THE_COURSE),
+        (MODEL, OF_FIGURES_AND_FORMULAS | OF_COMMANDS | OF_THE_COURSE | OF_NETWORKS | SLOW_PARTS | OTHER_ROOMS),
         (HELP, OF_NUMBERS | OF_FIGURES_AND_FORMULAS | OF_THE_COURSE | {"tabulate", "pandas"}),
     ],
     ids=["library", "model", "help"],
@@ -53,11 +62,11 @@ def test_nothing_is_imported_before_it_is_used(code, unwanted):
     assert unwanted & set(loaded) == set()
 
 
-@pytest.mark.parametrize(("code", "share"), [(LIBRARY, 0.2), (MODEL, 1.4)], ids=["library", "model"])
-def test_an_import_costs_little_beside_torch(code, share, torch_seconds):
-    assert cpu_seconds(code) < share * torch_seconds
+def test_the_import_costs_little_beside_torch(torch_seconds):
+    """A fiftieth of torch, when it was measured."""
+    assert cpu_seconds(LIBRARY) < 0.2 * torch_seconds
 
 
 def test_help_takes_half_a_second(torch_seconds):
-    """Where torch is imported in a second; in proportion on slower machines."""
+    """Where torch is imported in a second; in proportion on slower machines. It took an eighth of a second."""
     assert cpu_seconds(HELP) < 0.5 * max(1.0, torch_seconds)

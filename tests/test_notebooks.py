@@ -148,7 +148,11 @@ def test_on_one_core_chapters_run_one_by_one_with_the_threads_that_are_set(book,
 
 
 def is_running(file):
-    return psutil.pid_exists(int(file.read_text()))
+    """Whether the process lives whose number is in the file; one that was killed and not yet reaped does not."""
+    try:
+        return psutil.Process(int(file.read_text())).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_the_first_failure_stops_the_others_and_no_kernel_is_left(book, monkeypatch, capsys):

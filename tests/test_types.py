@@ -4,6 +4,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+pytest.importorskip("mypy", reason="mypy comes with the extra dev")
+
 ROOT = Path(__file__).parents[1]
 SCRIPT = """
 import wavescore_lite as ws

@@ -3,6 +3,7 @@
 import numpy as np
 
 import wavescore_lite as ws
+from wavescore_lite.bases import Basis
 
 
 def mirrored(degree: int) -> ws.Coupling:
@@ -10,8 +11,8 @@ def mirrored(degree: int) -> ws.Coupling:
     pairs = [[d, e] for d in range(degree + 1) for e in range(degree + 1 - d) if d or not e]
     family = ws.PolynomialFamily(np.array(pairs))
 
-    def build(basis: ws.WaveletBasis) -> list[ws.Group]:
-        places = [np.arange(basis.dim)[band.slice].reshape(band.side, band.side) for band in basis.subbands]
+    def build(basis: Basis) -> list[ws.Group]:
+        places = [np.arange(basis.dim)[band.slice].reshape(band.shape) for band in basis.subbands]
         own = np.concatenate([place.ravel() for place in places])
         other = np.concatenate([place[:, ::-1].ravel() for place in places])
         return [ws.Group(np.stack([own, other], axis=1), family)]

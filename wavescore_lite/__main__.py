@@ -2,4 +2,5 @@
 
 from .cli import app
 
-app(prog_name="wavescore")
+if __name__ == "__main__":  # tools import every module of a package
+    app(prog_name="wavescore")

@@ -23,9 +23,9 @@ import scipy.linalg
 import torch
 from torch.nn.functional import one_hot, pad
 
-from ..support.checks import check_coefficients, check_images
-from ..support.parallel import empty_like_rows, over_blocks
-from .tree import Filters, Wavelet, WaveletTree, tree
+from ..support.parallel import over_blocks
+from .filters import Filters, Wavelet
+from .tree import WaveletTree, tree
 
 MODES = ("zero", "constant", "symmetric", "reflect", "periodic", "smooth", "antisymmetric", "antireflect")
 BLOCK = 128  # images that a worker transforms at a time
@@ -104,24 +104,8 @@ class WaveletFrame(WaveletTree):
         """The arguments that make this frame."""
         return {**super().options, "mode": self.mode}
 
-    def analyze(self, images: torch.Tensor) -> torch.Tensor:
-        """Coefficients y = B x of images x.
-
-        Parameters
-        ----------
-        images : tensor [n, height, width], float32 or float64
-
-        Returns
-        -------
-        tensor [n, M] of the same dtype and device
-
-        Raises
-        ------
-        TypeError, ValueError
-            For another dtype or shape, NaN or infinity.
-        """
-        images = check_images(images, self.shape, finite=False)
-        out = empty_like_rows(images, self.dim)
+    def _analyze(self, images: torch.Tensor, out: torch.Tensor) -> None:
+        """y = B x."""
         steps = [(down.to(images), across.to(images)) for down, across in self._steps]
 
         def work(rows: slice) -> None:
@@ -134,28 +118,9 @@ class WaveletFrame(WaveletTree):
             scaling.copy_(block[:, None])
 
         over_blocks(lambda: work, len(images), BLOCK)
-        if not out[:, 0].sum().isfinite():  # one NaN or infinity makes every coefficient of its image one
-            check_images(images, self.shape)
-        return out
 
-    def synthesize(self, coefficients: torch.Tensor) -> torch.Tensor:
-        """Images x = B^+ y, whose coefficients come nearest to y: the least-squares left inverse.
-
-        Parameters
-        ----------
-        coefficients : tensor [n, M], float32 or float64
-
-        Returns
-        -------
-        tensor [n, height, width] of the same dtype and device
-
-        Raises
-        ------
-        TypeError, ValueError
-            For another dtype or shape.
-        """
-        coefficients = check_coefficients(coefficients, self.dim)
-        out = empty_like_rows(coefficients, self._pixels)
+    def _synthesize(self, coefficients: torch.Tensor, out: torch.Tensor) -> None:
+        """x = B^+ y, the least-squares left inverse."""
         orthogonal = [(down.to(coefficients), across.to(coefficients)) for down, across in self._orthogonal]
         constraint, gain = (matrix.to(coefficients) for matrix in self._correction)
 
@@ -164,7 +129,6 @@ class WaveletFrame(WaveletTree):
             out[rows] = image + (rest - image @ constraint) @ gain
 
         over_blocks(lambda: work, len(coefficients), BLOCK)
-        return out.unflatten(1, self.shape)
 
     def left_inverse(self, dtype: torch.dtype = torch.float64) -> torch.Tensor:
         """The pseudo-inverse B^+ [d, M], with B^+ B = 1; its columns are what `synthesize` adds up."""
@@ -184,12 +148,8 @@ class WaveletFrame(WaveletTree):
         """
         smaller = min(self._correction[0], self._correction[0].T, key=len)  # C^T or C: B^T B = 1 + C^T C
         stretched = torch.linalg.eigvalsh(smaller @ smaller.T).clamp(min=0)
-        spectrum = 1 + pad(stretched, (0, self._pixels - len(smaller)))
+        spectrum = 1 + pad(stretched, (0, self.pixels - len(smaller)))
         return spectrum.min().item(), spectrum.max().item()
-
-    @property
-    def _pixels(self) -> int:
-        return self.shape[0] * self.shape[1]
 
     def _level_matrices(self, mode: str) -> list[Pair]:
         """Each level's matrices for columns and rows, finest first: [2 s', s], low-pass rows above high-pass rows."""
@@ -207,8 +167,8 @@ class WaveletFrame(WaveletTree):
     @cached_property
     def _correction(self) -> tuple[torch.Tensor, torch.Tensor]:
         """C^T [d, M - d] and (1 + C C^T)^-1 C [M - d, d], by a QR of (C^T; 1): C C^T would square the condition."""
-        pixels = torch.arange(self._pixels).split(BLOCK)
-        images = (one_hot(block, self._pixels).double().unflatten(1, self.shape) for block in pixels)
+        pixels = torch.arange(self.pixels).split(BLOCK)
+        images = (one_hot(block, self.pixels).double().unflatten(1, self.shape) for block in pixels)
         constraint = torch.cat([self._turn(self.analyze(block), self._orthogonal)[1] for block in images])
         q, r = torch.linalg.qr(torch.cat([constraint, torch.eye(constraint.shape[1], dtype=torch.float64)]))
         return constraint, torch.linalg.solve_triangular(r, q[: len(constraint)].T, upper=True)

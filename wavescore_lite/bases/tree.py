@@ -1,29 +1,22 @@
-"""What wavelet bases and frames share: an orthogonal filter, a tree of subbands, and who is next to whom in it."""
+"""What wavelet bases and frames share: a tree of subbands, and who is next to whom in it."""
 
 from __future__ import annotations
 
-import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-import pywt
 import torch
 
-from ..support.checks import check_integer, check_shape
+from ..support.checks import check_coefficients, check_images, check_shape
+from ..support.parallel import empty_like_rows
+from .filters import OWN, Wavelet, checked_level, filter_name, orthogonal_filters
 from .protocol import Subband
 
-COARSEST_SIDE = 4
-ORTHOGONAL = 1e-9  # how far filters may be from it; PyWavelets' tables keep to 2e-11
 
-OWN = "own-"  # before a checksum, in place of the name of a filter that PyWavelets does not have
-
-Filters = tuple[np.ndarray, np.ndarray]
-Wavelet: TypeAlias = "str | pywt.Wavelet | Sequence[Sequence[float]]"
-
-
-class WaveletTree:
+class WaveletTree(ABC):
     """Arguments, subbands and neighbours of a wavelet transform; `WaveletBasis` and `WaveletFrame` add the transform.
 
     A level takes a row of n numbers to two of about n / 2: place k of the coarser row stands over the places 2 k - lag
@@ -36,8 +29,8 @@ class WaveletTree:
     def __init__(self, shape: int | tuple[int, int], wavelet: Wavelet, level: int | None) -> None:
         self.shape = check_shape(shape)
         self._filters = orthogonal_filters(wavelet)
-        self.wavelet = _named(wavelet, self._filters)
-        self.level = _checked_level(self.shape, self.wavelet, len(self._filters[0]), level)
+        self.wavelet = filter_name(wavelet, self._filters)
+        self.level = checked_level(self.shape, self.wavelet, len(self._filters[0]), level)
         self.subbands: tuple[Subband, ...] = ()
 
     @property
@@ -48,17 +41,69 @@ class WaveletTree:
 
     @property
     def dim(self) -> int:
-        """Number of coefficients."""
+        """Number of coefficients d."""
         return self.subbands[-1].slice.stop
 
+    @property
+    def pixels(self) -> int:
+        """Number of pixels of an image."""
+        return self.shape[0] * self.shape[1]
+
     def analyze(self, images: torch.Tensor) -> torch.Tensor:
-        """Coefficients [n, d] of images [n, height, width]."""
-        raise NotImplementedError
+        """Coefficients y of images x.
+
+        Parameters
+        ----------
+        images : tensor [n, height, width], float32 or float64
+
+        Returns
+        -------
+        tensor [n, d] of the same dtype and device
+
+        Raises
+        ------
+        TypeError, ValueError
+            For another dtype or shape, NaN or infinity.
+        """
+        images = check_images(images, self.shape, finite=False)
+        out = empty_like_rows(images, self.dim)
+        self._analyze(images, out)
+        if not out[:, 0].sum().isfinite():  # one NaN or infinity makes every coefficient of its image one
+            check_images(images, self.shape)
+        return out
+
+    def synthesize(self, coefficients: torch.Tensor) -> torch.Tensor:
+        """Images x of coefficients y; in a frame those whose coefficients come nearest to y, by least squares.
+
+        Parameters
+        ----------
+        coefficients : tensor [n, d], float32 or float64
+
+        Returns
+        -------
+        tensor [n, height, width] of the same dtype and device
+
+        Raises
+        ------
+        TypeError, ValueError
+            For another dtype or shape.
+        """
+        coefficients = check_coefficients(coefficients, self.dim)
+        out = empty_like_rows(coefficients, self.pixels)
+        self._synthesize(coefficients, out)
+        return out.unflatten(1, self.shape)
+
+    @abstractmethod
+    def _analyze(self, images: torch.Tensor, out: torch.Tensor) -> None:
+        """Write the coefficients of images to `out` [n, d]."""
+
+    @abstractmethod
+    def _synthesize(self, coefficients: torch.Tensor, out: torch.Tensor) -> None:
+        """Write images to `out` [n, pixels]."""
 
     def matrix(self, dtype: torch.dtype = torch.float64) -> torch.Tensor:
         """The matrix [d, pixels] of the transform; row i gives coefficient i of an image, flattened row-major."""
-        pixels = torch.eye(self.shape[0] * self.shape[1], dtype=dtype).unflatten(1, self.shape)
-        return self.analyze(pixels).T.contiguous()
+        return self.analyze(torch.eye(self.pixels, dtype=dtype).unflatten(1, self.shape)).T.contiguous()
 
     @cached_property
     def atoms(self) -> np.ndarray:
@@ -111,54 +156,6 @@ class WaveletTree:
         return hash(repr(self))
 
 
-def orthogonal_filters(wavelet: Wavelet) -> Filters:
-    """Low-pass and high-pass taps of an orthogonal filter, tested: every shift by two is orthogonal to all others.
-
-    Parameters
-    ----------
-    wavelet : str, pywt.Wavelet or two sequences of float
-        A name in PyWavelets, a filter bank of one's own, of which the two analysis filters count, or their taps.
-
-    Raises
-    ------
-    ValueError
-        If there is no such filter, its taps are not even in number, or it is not orthogonal.
-
-    Examples
-    --------
-    >>> low, high = orthogonal_filters("haar")
-    >>> low.round(3)
-    array([0.707, 0.707])
-    >>> orthogonal_filters("bior2.2")
-    Traceback (most recent call last):
-    ...
-    ValueError: wavelet is 'bior2.2', which is off by 4.4e-01 (at most 1e-09 passes); expected an orthogonal filter: ...
-    """
-    try:
-        bank = pywt.Wavelet(wavelet) if isinstance(wavelet, str) else wavelet
-        pair = (bank.dec_lo, bank.dec_hi) if isinstance(bank, pywt.Wavelet) else bank
-        filters = np.array(pair, dtype=float).reshape(2, -1)
-    except (ValueError, TypeError):
-        filters = np.zeros((2, 1))
-    error = np.inf if filters.shape[1] % 2 else _orthogonality_error(filters)
-    if not error <= ORTHOGONAL:
-        name = wavelet.name if isinstance(wavelet, pywt.Wavelet) else wavelet
-        off = "" if np.isinf(error) else f", which is off by {error:.1e} (at most {ORTHOGONAL:g} passes)"
-        raise ValueError(
-            f"wavelet is {name!r}{off}; expected an orthogonal filter: 'haar', 'db1' to 'db38', 'sym2' to 'sym20', "
-            "'coif1' to 'coif17', a pywt.Wavelet, or the taps of two filters, as many in each and even in number"
-        )
-    return filters[0], filters[1]
-
-
-def _orthogonality_error(filters: np.ndarray) -> float:
-    """How far the products of two filters [2, taps], shifted by two against each other, are from 1 and 0."""
-    taps = filters.shape[1]
-    products = [filters[:, shift:] @ filters[:, : taps - shift].T for shift in range(0, taps, 2)]
-    products[0] = products[0] - np.eye(2)
-    return float(np.abs(products).max())
-
-
 def tree(shapes: Sequence[tuple[int, int]], shape: tuple[int, int]) -> tuple[Subband, ...]:
     """Subbands of a transform of images of a `shape`: scaling atoms, then h, v, d from the coarsest scale on.
 
@@ -200,31 +197,3 @@ def places_around(shape: tuple[int, int], radius: int, wraps: bool) -> np.ndarra
         return rows % shape[0] * shape[1] + columns % shape[1]
     inside = (rows >= 0) & (rows < shape[0]) & (columns >= 0) & (columns < shape[1])
     return np.where(inside, rows * shape[1] + columns, -1)
-
-
-def _named(wavelet: Wavelet, filters: Filters) -> str:
-    """The name of a filter in PyWavelets, or one made of its taps."""
-    if isinstance(wavelet, str):
-        return str(pywt.Wavelet(wavelet).name)
-    name, bank = getattr(wavelet, "name", ""), getattr(wavelet, "filter_bank", None)
-    if name in pywt.wavelist(kind="discrete") and pywt.Wavelet(name).filter_bank == bank:
-        return str(name)
-    return f"{OWN}{zlib.crc32(np.stack(filters).tobytes()):08x}"
-
-
-def _checked_level(shape: tuple[int, int], wavelet: str, taps: int, level: int | None) -> int:
-    """Number of decompositions: as many as leave a coarsest side of four places, unless it is given."""
-    if taps > min(shape):
-        raise ValueError(f"wavelet {wavelet!r} has {taps} taps; expected at most {min(shape)}, the shorter side")
-    halvings = min(side & -side for side in shape).bit_length() - 1
-    if not halvings:
-        raise ValueError(f"shape is {shape}; expected a height and a width that 2^level divides, at least 2")
-    deepest = max(step for step in range(1, halvings + 1) if min(shape) >> (step - 1) >= taps)
-    if level is None:
-        return max(step for step in range(1, deepest + 1) if step == 1 or min(shape) >> step >= COARSEST_SIDE)
-    try:
-        return check_integer("level", level, 1, deepest)
-    except ValueError:
-        raise ValueError(
-            f"level is {level!r}; expected 1 to {deepest} for shape {shape} and {wavelet!r} ({taps} taps)"
-        ) from None

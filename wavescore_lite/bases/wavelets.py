@@ -12,9 +12,9 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
-from ..support.checks import check_coefficients, check_images
-from ..support.parallel import empty_like_rows, over_blocks
-from .tree import Filters, Wavelet, WaveletTree, tree
+from ..support.parallel import over_blocks
+from .filters import Filters, Wavelet
+from .tree import WaveletTree, tree
 
 BLOCK_BYTES = {"cpu": 3 * 2**19, "cuda": 2**28}  # of images that a worker transforms at a time
 
@@ -77,24 +77,8 @@ class WaveletBasis(WaveletTree):
             for step in range(self.level)
         ]
 
-    def analyze(self, images: torch.Tensor) -> torch.Tensor:
-        """Coefficients y = W x of images x.
-
-        Parameters
-        ----------
-        images : tensor [n, height, width], float32 or float64
-
-        Returns
-        -------
-        tensor [n, d] of the same dtype and device
-
-        Raises
-        ------
-        TypeError, ValueError
-            For another dtype or shape, NaN or infinity.
-        """
-        images = check_images(images, self.shape, finite=False)
-        out = empty_like_rows(images, self.dim)
+    def _analyze(self, images: torch.Tensor, out: torch.Tensor) -> None:
+        """y = W x."""
         steps, count = self._steps_like(images), block_size(images)
 
         def worker() -> Callable[[slice], None]:
@@ -114,28 +98,9 @@ class WaveletBasis(WaveletTree):
             return work
 
         over_blocks(worker, len(images), count)
-        if not out[:, 0].sum().isfinite():  # one NaN or infinity makes every coefficient of its image one
-            check_images(images, self.shape)
-        return out
 
-    def synthesize(self, coefficients: torch.Tensor) -> torch.Tensor:
-        """Images x = W^T y of coefficients y.
-
-        Parameters
-        ----------
-        coefficients : tensor [n, d], float32 or float64
-
-        Returns
-        -------
-        tensor [n, height, width] of the same dtype and device
-
-        Raises
-        ------
-        TypeError, ValueError
-            For another dtype or shape.
-        """
-        coefficients = check_coefficients(coefficients, self.dim)
-        out = empty_like_rows(coefficients, self.dim)
+    def _synthesize(self, coefficients: torch.Tensor, out: torch.Tensor) -> None:
+        """x = W^T y."""
         steps, count = self._steps_like(coefficients), block_size(coefficients)
 
         def worker() -> Callable[[slice], None]:
@@ -158,7 +123,6 @@ class WaveletBasis(WaveletTree):
             return work
 
         over_blocks(worker, len(coefficients), count)
-        return out.unflatten(1, self.shape)
 
     def _steps_like(self, tensor: torch.Tensor) -> list[tuple[torch.Tensor, ...]]:
         return [tuple(matrix.to(dtype=tensor.dtype, device=tensor.device) for matrix in pair) for pair in self._steps]

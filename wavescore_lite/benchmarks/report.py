@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import platform
 from contextlib import suppress
 from pathlib import Path
@@ -86,7 +87,7 @@ def write(rows: list[Row], title: str, folder: Path) -> None:
 
 
 def _draw(axis: Axes, points: list[Row]) -> None:
-    for family, colour in zip(FAMILIES, plots.PALETTE, strict=False):
+    for family, colour in zip(FAMILIES, itertools.cycle(plots.PALETTE), strict=False):
         own = [point for point in points if point["case"].partition("(")[0] == f"pass, {family.name}"]
         pixels = [point["images"] * point["size"] ** 2 for point in own]
         for key, style, label in (("seconds", "-o", ""), ("beside_seconds", "--", ", bare arithmetic")):

@@ -13,6 +13,8 @@ from .candidates import Analytic, Baseline, Trained
 from .families import couple
 from .trials import Trial, joint_model
 
+# Degree of exact joint fits, and of those on one draw; by whether images are at most 32 x 32. For a family that is
+# not listed: (1, 0).
 HIGHEST_JOINT: dict[tuple[str, bool], tuple[int, int]] = {
     ("independent", True): (3, 3),
     ("band_tied", True): (3, 3),
@@ -21,10 +23,7 @@ HIGHEST_JOINT: dict[tuple[str, bool], tuple[int, int]] = {
     ("band_tied", False): (2, 0),
     ("local_coupled", False): (1, 0),
 }
-"""Degree of exact joint fits, and of those on one draw; by whether images are at most 32 x 32.
-
-For a family that is not listed: (1, 0).
-"""
+# Options of families that are measured beside the usual ones; an option that is not named here is not measured.
 EXTENSIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "local_coupled": (
         {"pure_neighbours": True},
@@ -35,7 +34,6 @@ EXTENSIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "band_tied": ({"parent": True},),
     "independent": ({"parent": True}, {"shared": True}),
 }
-"""Options of families that are measured beside the usual ones; an option that is not named here is not measured."""
 PANELS = {  # of the paper's Figs. 5 and 6: what `figures` calls it, and the size
     **{"5a": ("independent", 32), "5b": ("band_tied", 32), "5c": ("local_coupled", 32), "5d": ("networks", 32)},
     **{"6a": ("independent", 64), "6b": ("band_tied", 64)},

@@ -17,11 +17,11 @@ from ..scores import WaveletScore
 from ..support.checks import check_choice
 from .candidates import Analytic, Baseline, Candidate, Fitted, Trained, load
 
+# Columns of a denoiser, in their order, with what stands there where it has no such thing.
 NOT_GIVEN: dict[str, object] = {
     **{"family": "", "degree": 0, "radius": 0, "extensions": "", "polynomials": "", "fit": "", "draws": 0},
     **{"ridge": 0.0, "seed": 0, "weights": ""},
 }
-"""Columns of a denoiser, in their order, with what stands there where it has no such thing."""
 
 
 @dataclass(frozen=True)

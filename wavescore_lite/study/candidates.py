@@ -44,8 +44,7 @@ class Fitted(NamedTuple):
 class Candidate(ABC):
     """A denoiser as a value, not fitted: what baselines, trained networks and wavelet scores have in common."""
 
-    registry: ClassVar[Mapping[str, object]]
-    """All that there are, by name."""
+    registry: ClassVar[Mapping[str, object]]  # all that there are, by name
     fit = ""
     draws = 0
 

@@ -249,3 +249,33 @@ def test_refuses_degrees(degree):
 def test_refuses_radii(radius):
     with pytest.raises(ValueError, match="expected an integer from 0 to 3"):
         ws.local_coupled(3, radius)
+
+
+FAMILY = ws.PolynomialFamily(np.array([[0, 0], [1, 0], [1, 1]]))
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "ties", "message"),
+    [
+        ([[0, 1], [1, 1]], None, r"row 1 of neighbours is \[1, 1\]; expected each coefficient once"),
+        ([[0, -1], [1, 0]], None, "neighbours have shape .*expected integers >= 0"),
+        ([[0.0, 1.0], [1.0, 0.0]], None, "dtype float64; expected integers >= 0"),
+        ([0, 1], None, r"neighbours have shape \[2\]"),
+        ([[0, 1], [1, 0]], [0], r"ties have shape \[1\]; expected one label of 0 to K - 1 for each target"),
+        ([[0, 1], [1, 0]], [0, 2], "expected one label of 0 to K - 1"),
+        ([[0, 1], [1, 0]], [-1, 0], "ties have .*expected integers >= 0"),
+    ],
+)
+def test_tables_that_are_none(neighbours, ties, message):
+    with pytest.raises(ValueError, match=message):
+        ws.Group(np.array(neighbours), FAMILY, None if ties is None else np.array(ties))
+
+
+def test_tables_of_few_bits_are_widened():
+    group = ws.Group(np.array([[0, 100], [100, 0]], dtype=np.int8), FAMILY, np.array([0, 0], dtype=np.int8))
+    assert (group.neighbours.dtype, group.ties.dtype) == (np.int64, np.int64)
+
+
+def test_a_coupling_without_groups_covers_nothing():
+    with pytest.raises(ValueError, match="coupling none does not cover WaveletBasis"):
+        ws.Coupling("none", lambda basis: []).groups(ws.WaveletBasis(8))

@@ -469,3 +469,47 @@ def test_merge_refuses_another_value_range(images):
     other = ws.WaveletScore(BASIS, ws.independent(1), value_range=None).fit(images)
     with pytest.raises(ValueError, match="expected two models made alike"):
         one.merge(other)
+
+
+def test_merge_compares_tables_and_not_names(images):
+    """Two rules of one name: each coefficient with the one after it, or with the one before."""
+    family = ws.PolynomialFamily(np.array([[0, 0], [1, 0], [0, 1]]))
+
+    def chain(step):
+        own = np.arange(BASIS.dim)
+        table = np.stack([own, (own + step) % BASIS.dim], axis=1)
+        return ws.WaveletScore(BASIS, ws.Coupling("chain", lambda basis: [ws.Group(table, family)])).fit(images)
+
+    with pytest.raises(ValueError, match="cannot merge two models whose chain have other tables"):
+        chain(1).merge(chain(-1))
+    assert chain(1).merge(chain(1)).fingerprint.startswith("600 images")
+
+
+def test_a_value_range_may_be_a_list(images, tmp_path):
+    model = ws.WaveletScore(BASIS, ws.independent(1), value_range=[0, 1]).fit(images)
+    model.save(tmp_path / "model.npz")
+    assert ws.WaveletScore.load(tmp_path / "model.npz").merge(model).fingerprint.startswith("600 images")
+
+
+def test_more_images_choose_the_ridge_anew(images):
+    """Few images ask for another ridge than many: what was chosen is forgotten when images are added."""
+    coupling = ws.local_coupled(3, 1)
+    grown = ws.WaveletScore(BASIS, coupling, ridge="auto").fit(images[:30])
+    before = grown.chosen_ridge(0.5)
+    grown.partial_fit(images[30:])
+    whole = ws.WaveletScore(BASIS, coupling, ridge="auto").fit(images)
+    assert grown.chosen_ridge(0.5) == whole.chosen_ridge(0.5) != before
+
+
+def test_a_merged_automatic_fit_has_the_held_out_images_of_both(images):
+    one, other = (ws.WaveletScore(BASIS, ws.independent(2), ridge="auto").fit(part) for part in images.split(150))
+    merged = one.merge(other)
+    assert (merged.moments.count, merged.held_out.count) == (270, 30)
+    for name, total in merged.held_out.totals.items():
+        assert_allclose(total, one.held_out.totals[name] + other.held_out.totals[name])
+
+
+def test_risk_on_images_does_not_ask_the_model_for_its_held_out_ones(images, fresh):
+    auto = ws.WaveletScore(BASIS, ws.independent(2), ridge="auto").fit(images)
+    plain = ws.WaveletScore(BASIS, ws.independent(2), ridge=auto.chosen_ridge(1.0)).fit(images)
+    assert_allclose(auto.risk(1.0, fresh), plain.risk(1.0, fresh), rtol=1e-12)

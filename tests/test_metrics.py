@@ -232,3 +232,10 @@ def test_standard_error_of_a_saving_is_that_of_many_sets_of_images(rng):
     saved, standard_error = ws.error_saved(torch.from_numpy(worse), torch.from_numpy(better))
     assert_allclose(standard_error.mean(), saved.std(), rtol=0.06)
     assert_allclose(saved.mean(), 0.6, atol=1e-3)
+
+
+def test_what_a_baseline_answers_is_not_its_memory(images):
+    model = ws.MeanImage().fit(images)
+    before = model.mean.clone()
+    model.denoise(images[:2].to(model.mean), 1.0).zero_()
+    assert torch.equal(model.mean, before)

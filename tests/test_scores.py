@@ -462,9 +462,9 @@ def test_refuses_couplings_that_do_not_cover(basis):
     for neighbours, message in (
         (np.arange(63)[:, None], "expected each of 64 once"),
         (np.arange(64)[:, None] // 2, "expected each of 64 once"),
-        (np.stack([np.arange(64), np.arange(64)], 1), "2 neighbours a target, but exponents for 1"),
+        (np.stack([np.arange(64), np.arange(64)[::-1]], 1), "2 neighbours a target, but exponents for 1"),
         (np.stack([np.arange(64), np.arange(1, 65)], 1), "outside 0 to 63"),
-        (np.stack([np.arange(64), np.arange(-1, 63)], 1), "outside 0 to 63"),
+        (np.stack([np.arange(64), np.arange(-1, 63)], 1), "expected integers >= 0"),
     ):
         with pytest.raises(ValueError, match=message):
             ws.WaveletScore(basis, ws.Coupling("odd", lambda _, n=neighbours: [ws.Group(n, family)]))

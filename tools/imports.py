@@ -30,6 +30,7 @@ ORDER = (
     "data",
     "bases",
     "polynomials",
+    "groups",
     "couplings",
     "noise",
     "equations",

@@ -6,7 +6,6 @@ from . import study as study
 from .bases import WaveletBasis as WaveletBasis
 from .bases import WaveletFrame as WaveletFrame
 from .couplings import Coupling as Coupling
-from .couplings import Group as Group
 from .couplings import band_tied as band_tied
 from .couplings import independent as independent
 from .couplings import local_coupled as local_coupled
@@ -16,6 +15,7 @@ from .data import resolve_dataset as resolve_dataset
 from .denoisers import MeanImage as MeanImage
 from .denoisers import PosteriorMean as PosteriorMean
 from .denoisers import Wiener as Wiener
+from .groups import Group as Group
 from .joint_score import JointScore as JointScore
 from .metrics import compare as compare
 from .metrics import denoising_errors as denoising_errors

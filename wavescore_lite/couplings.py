@@ -10,55 +10,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
 
 from .bases.protocol import Basis
+from .groups import Group
 from .polynomials import PolynomialFamily, check_degree
 from .support.checks import check_integer
 
 LARGEST_RADIUS = 3
-
-
-@dataclass(frozen=True, eq=False)
-class Group:
-    """Targets that share one table of exponents.
-
-    Parameters
-    ----------
-    neighbours : int array [m, Q]
-        Coefficient indices; column 0 is the target itself.
-    family : PolynomialFamily
-        The features, in the Q coordinates that a row of `neighbours` names.
-    ties : int array [m], optional
-        Targets of one label, 0 to K - 1, share one set of parameters. By default each has its own.
-    """
-
-    neighbours: np.ndarray
-    family: PolynomialFamily
-    ties: np.ndarray | None = None
-
-    @property
-    def targets(self) -> np.ndarray:
-        """Indices of the coefficients that the group predicts, int array [m]."""
-        return self.neighbours[:, 0]
-
-    @property
-    def num_parameters(self) -> int:
-        """Parameters of the group at one noise level."""
-        sets = len(self.neighbours) if self.ties is None else len(np.unique(self.ties))
-        return sets * len(self.family.exponents)
-
-    def pool(self, values: torch.Tensor) -> torch.Tensor:
-        """Mean over the targets that share parameters: [m, ...] -> [K, ...]; without ties the values themselves."""
-        if self.ties is None:
-            return values
-        ties = torch.from_numpy(self.ties)
-        pooled = values.new_zeros(int(ties.max()) + 1, *values.shape[1:]).index_add_(0, ties, values)
-        return pooled / torch.bincount(ties).view(-1, *[1] * (values.ndim - 1))
-
-    def spread_out(self, values: torch.Tensor) -> torch.Tensor:
-        """What each target takes from its set of parameters: [K, ...] -> [m, ...]."""
-        return values if self.ties is None else values[torch.from_numpy(self.ties)]
 
 
 @dataclass(frozen=True)
@@ -111,7 +69,7 @@ class Coupling:
                 f"coupling {self.name} does not cover {basis!r}: expected each of {basis.dim} once as a target"
             )
         for group in groups:
-            if group.neighbours.min() < 0 or group.neighbours.max() >= basis.dim:
+            if group.neighbours.max() >= basis.dim:
                 raise ValueError(f"coupling {self.name} names a neighbour outside 0 to {basis.dim - 1}")
             if group.neighbours.shape[1] != group.family.exponents.shape[1]:
                 raise ValueError(

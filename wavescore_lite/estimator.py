@@ -156,15 +156,13 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
         y = self.basis.analyze(noisy.to(self.device)).T.contiguous()
         predicted = self._predict(solution, y)
         if self.target == "score":
-            predicted = y + float(sigma) ** 2 * predicted
+            predicted = y + check_sigma(sigma) ** 2 * predicted
         return self.basis.synthesize(predicted.T).to(noisy.device)
 
     def _solution(self, sigma: float) -> S:
         """The solution at a noise level; the latest ones are kept."""
-        self._fitted()
-        sigma = check_sigma(sigma)
+        sigma, ridge = check_sigma(sigma), self.chosen_ridge(sigma)
         if sigma not in self._solved:
-            ridge = self.chosen_ridge(sigma)
             solution = self._solve(self._everything().equations(sigma, self.polynomials), ridge, overwrite=True)
             while len(self._solved) >= self.kept_solutions:
                 self._solved.pop(next(iter(self._solved)))

@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import torch
 
 from .bases import KINDS, Basis, make_basis
-from .couplings import Coupling, Group
+from .couplings import Coupling
+from .groups import Group
 from .noise import SampledNoise
 from .polynomials import PolynomialFamily
 from .sums import Sums
@@ -48,7 +49,7 @@ class Fit(ABC, Generic[E]):
         self.polynomials = check_choice("polynomials", polynomials, POLYNOMIALS)
         self.ridge = ridge if ridge == "auto" else check_ridge(ridge)
         self.target = check_choice("target", target, TARGETS)
-        self.value_range = value_range
+        self.value_range = value_range if value_range is None else (float(value_range[0]), float(value_range[1]))
         self.device = check_device(device)
         if target == "score" and not basis.orthonormal:
             raise ValueError(
@@ -126,6 +127,11 @@ class Fit(ABC, Generic[E]):
         alike = repr(self) == repr(other) and self.basis == other.basis and self.value_range == other.value_range
         if not alike:
             raise ValueError(f"cannot merge {self!r} with {other!r}; expected two models made alike")
+        same = [one.equals(another) for one, another in zip(self.groups, other.groups, strict=False)]
+        if len(self.groups) != len(other.groups) or not all(same):
+            raise ValueError(
+                f"cannot merge two models whose {self.coupling!r} have other tables; expected one coupling"
+            )
         ours, theirs = self._fitted(), other._fitted()
         merged = self._unsolved_copy()
         merged.moments = ours.merge(theirs)
@@ -189,9 +195,8 @@ class Fit(ABC, Generic[E]):
             for k in range(sum(name.startswith("neighbours_") for name in arrays))
         ]
         coupling = Coupling(build=lambda _: groups, **header["coupling"])
-        value_range = header["value_range"] and tuple(header["value_range"])
-        options = {name: header[name] for name in ("polynomials", "ridge", "target")}
-        model = cls(own_basis, coupling, value_range=value_range, device=device, **options)
+        options = {name: header[name] for name in ("polynomials", "ridge", "target", "value_range")}
+        model = cls(own_basis, coupling, device=device, **options)
         model._start(header["noise"] and SampledNoise(**header["noise"]))
         model.data = header["data"]
         parts = {"": model._fitted(), **({PREFIX: model.held_out} if model.held_out else {})}

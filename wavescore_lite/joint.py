@@ -17,8 +17,8 @@ import torch
 from scipy.linalg import blas, lapack
 
 from .bases.protocol import Basis
-from .couplings import Group
 from .equations import Equations
+from .groups import Group
 from .moments import BATCH
 from .noise import SampledNoise
 from .sums import Sums

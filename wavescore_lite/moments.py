@@ -9,8 +9,8 @@ from typing import Self
 import torch
 
 from .bases.protocol import Basis
-from .couplings import Group
 from .equations import Equations, normal_equations
+from .groups import Group
 from .noise import SampledNoise
 from .polynomials import PolynomialFamily
 from .sums import Sums

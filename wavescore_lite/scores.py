@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from .couplings import Group
 from .equations import Equations, Solution, condition, exponent_powers
 from .estimator import Estimator, SingularGram
+from .groups import Group
 from .moments import Moments, over_features
 from .noise import SampledNoise
 

@@ -13,7 +13,7 @@ import torch
 from scipy.linalg import lapack
 
 from ..bases.wavelets import WaveletBasis, block_size
-from ..couplings import Group
+from ..groups import Group
 from ..joint import add_products
 from ..moments import BATCH, BLOCK_BYTES
 from ..polynomials import PolynomialFamily

@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from .. import couplings
 from ..bases.wavelets import WaveletBasis
-from ..couplings import Coupling, Group, independent, local_coupled
+from ..couplings import Coupling, independent, local_coupled
+from ..groups import Group
 from ..joint_score import JointScore
 from ..moments import BATCH, Moments
 from ..scores import WaveletScore

@@ -36,7 +36,7 @@ class MeanImage(WithScore):
         """The mean image for each of the noisy images [n, height, width]."""
         mean = _fitted(self, self.mean)
         noisy, _ = check_images(noisy, mean.shape), check_sigma(sigma)
-        return mean.to(noisy).expand_as(noisy)
+        return mean.to(noisy).repeat(len(noisy), 1, 1)
 
 
 class Wiener(WithScore):

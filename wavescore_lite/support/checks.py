@@ -96,10 +96,12 @@ def check_sigma(sigma: float | torch.Tensor | np.ndarray) -> float:
     ValueError: sigma is 0; expected a finite noise level > 0
     """
     number: Any = sigma
-    if isinstance(sigma, torch.Tensor | np.ndarray) and math.prod(sigma.shape) == 1:
-        number = sigma.item()
+    given = repr(sigma)
+    if isinstance(sigma, torch.Tensor | np.ndarray):
+        several = math.prod(sigma.shape) != 1
+        number, given = (None, f"of shape {list(sigma.shape)}") if several else (sigma.item(), str(sigma))
     if not _is_number(number) or number <= 0:
-        raise ValueError(f"sigma is {sigma!r}; expected a finite noise level > 0")
+        raise ValueError(f"sigma is {given}; expected a finite noise level > 0")
     return float(number)
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
+from uuid import uuid4
 
 import numpy as np
 import torch
@@ -41,10 +42,12 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     b'hello'
     """
     path = Path(path)
-    partial = path.with_name(f"{path.name}.{os.getpid()}.part")
+    partial = path.with_name(f"{path.name}.{uuid4().hex}.part")  # of this call alone, whatever else writes here
     try:
-        with open(partial, "wb") as file:
+        with open(partial, "xb") as file:
             yield file
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

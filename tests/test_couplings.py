@@ -279,3 +279,21 @@ def test_tables_of_few_bits_are_widened():
 def test_a_coupling_without_groups_covers_nothing():
     with pytest.raises(ValueError, match="coupling none does not cover WaveletBasis"):
         ws.Coupling("none", lambda basis: []).groups(ws.WaveletBasis(8))
+
+
+def test_pooling_is_the_mean_over_the_targets_of_a_label():
+    """Labels of two, one and three targets: a mean of means would weigh them otherwise."""
+    group = ws.Group(np.arange(6)[:, None], ws.PolynomialFamily(np.array([[0], [1]])), np.array([0, 0, 1, 2, 2, 2]))
+    values = torch.tensor([[1.0, 10.0], [3.0, 30.0], [5.0, 50.0], [1.0, 0.0], [2.0, 0.0], [6.0, 3.0]])
+    pooled = group.pool(values)
+    assert pooled.tolist() == [[2.0, 20.0], [5.0, 50.0], [3.0, 1.0]]
+    assert group.spread_out(pooled)[:, 0].tolist() == [2.0, 2.0, 5.0, 3.0, 3.0, 3.0]
+
+
+def test_a_target_of_two_groups_is_refused():
+    basis = ws.WaveletBasis(8)
+    family = ws.PolynomialFamily(np.array([[0], [1]]))
+    own = np.arange(basis.dim)[:, None]
+    twice = ws.Coupling("twice", lambda basis: [ws.Group(own, family), ws.Group(own[:1], family)])
+    with pytest.raises(ValueError, match="expected each of 64 once as a target"):
+        twice.groups(basis)

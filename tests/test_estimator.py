@@ -513,3 +513,17 @@ def test_risk_on_images_does_not_ask_the_model_for_its_held_out_ones(images, fre
     auto = ws.WaveletScore(BASIS, ws.independent(2), ridge="auto").fit(images)
     plain = ws.WaveletScore(BASIS, ws.independent(2), ridge=auto.chosen_ridge(1.0)).fit(images)
     assert_allclose(auto.risk(1.0, fresh), plain.risk(1.0, fresh), rtol=1e-12)
+
+
+@fits
+def test_expectations_are_over_the_images_that_were_summed(fit, images):
+    """With ridge="auto" fewer are summed than are seen: the constant's mean square is 1 all the same."""
+    model = fit(BASIS, ws.independent(1), ridge="auto").fit(images)
+    for sums in (model.moments, model.held_out, model._everything(), model.merge(model).moments):
+        equations = sums.equations(1.0)
+        gram = equations[0].gram[0] if isinstance(equations, list) else equations.gram
+        assert gram[0, 0] == 1.0
+
+
+def test_ridges_that_are_tried_go_from_nothing_to_overwhelming():
+    assert_allclose(estimator.RIDGES, 10.0 ** np.arange(-12, 3))

@@ -389,3 +389,29 @@ def test_conditioning_is_the_ratio_of_eigenvalues(images):
     hermite = ws.JointScore(BASIS, ws.independent(3), polynomials="hermite").fit(images)
     assert_allclose(condition["hermite"], np.linalg.cond(hermite.gram(2.0)), rtol=1e-6)
     assert condition["hermite"] < condition["scaled"] < condition["raw"]
+
+
+@pytest.mark.parametrize("sigma", [0.5, 2.0])
+def test_moments_of_pure_noise_to_the_sixth_order(sigma):
+    """Black images: every entry of the Gram of y, y^2, y^3 and their products is a Gaussian moment."""
+    model = ws.JointScore(BASIS, ws.local_coupled(3, 1)).fit(torch.zeros(5, 8, 8))
+    table = exponents_of(model.features)
+    gaussian = {0: 1, 1: 0, 2: 1, 3: 0, 4: 3, 5: 0, 6: 15}
+    gram = model.gram(sigma).numpy()
+    rng = np.random.default_rng(0)
+    cubes = [f for f, row in enumerate(table) if max(row) == 3]
+    chosen = [*rng.choice(len(table), 150), *cubes[:10]]
+    for f, g in product(chosen, chosen):
+        both = table[f] + table[g]
+        expected = sigma ** both.sum() * np.prod([gaussian[e] for e in both.tolist()])
+        assert_allclose(gram[f, g], expected, rtol=1e-11, atol=1e-11)
+
+
+def test_a_coefficient_that_never_varies_has_the_spread_of_the_noise():
+    """Rounding makes E[y^2] - E[y]^2 less than nothing there."""
+    images = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64).expand(1000, 8, 8)
+    for kind in (ws.WaveletScore, ws.JointScore):
+        equations = kind(BASIS, ws.independent(2)).fit(images).moments.equations(1e-9)
+        spread = equations[0].spread if isinstance(equations, list) else equations.spread
+        assert spread.isfinite().all()
+        assert (spread >= 1e-9).all()

@@ -231,6 +231,14 @@ def test_a_chapter_is_renewed_with_records_of_both_datasets(book, monkeypatch):
     assert sorted(entry.name for entry in path.parent.iterdir()) == ["chapter.ipynb", "page.md", "records"]
 
 
+def test_a_chapter_with_magic_commands_is_not_renewed(book):
+    path = write_chapter(book, "%matplotlib inline")
+    before = digests(book)
+    with pytest.raises(ChapterError, match="expected no magic commands"):
+        renew([path], book)
+    assert digests(book) == before
+
+
 def test_a_chapter_that_fails_on_strokes_is_not_renewed_at_all(book, monkeypatch):
     monkeypatch.delenv("WAVESCORE_OFFLINE", raising=False)
     path = write_chapter(book, RECORDING, "assert dataset == 'mnist', 'no strokes here'")

@@ -35,7 +35,10 @@ def renew(paths: Sequence[Path], root: Path = ROOT) -> None:
     """
     workers = workers_for(paths)
     progress = Progress(paths, workers, runs=2)
-    after = {path.stem: records_read(read(path), path) for path in paths}
+    try:
+        after = {path.stem: records_read(read(path), path) for path in paths}
+    except SyntaxError as error:
+        raise ChapterError(f"{error.filename} is not plain Python: {error.msg}; expected no magic commands") from error
     jobs = {path.stem: partial(_renew, path, root, progress) for path in longest_first(paths)}
     at_once(jobs, workers, after)
 

@@ -48,6 +48,25 @@ def test_rows_on_other_files_stay_and_namesakes_are_named(tmp_path, monkeypatch)
     assert len(list(texts.iterdir())) == 2
 
 
+@pytest.mark.parametrize("name", ["=cmd|'calc'!A0", "@SUM(1+1)", "+1", "-1", "\x1b[31mred\x1b[0m", "a\nb", "a\tb"])
+def test_names_are_no_formulas_and_no_commands_of_a_terminal(tmp_path, monkeypatch, name):
+    """As a student and as a file; and the row is found again."""
+    monkeypatch.setattr(gradebook, "check_that_it_runs", lambda limits: None)
+    monkeypatch.chdir(tmp_path)
+    asked = []
+    monkeypatch.setattr(
+        gradebook, "grade", lambda path, *_: asked.append(path) or grading.Graded(path, name, "ps1", remarks=[name])
+    )
+    Path(f"{name}_ps1.ipynb").write_text("no notebook")
+    for _ in range(2):
+        [row] = gradebook.grade_all([f"{name}_ps1.ipynb"], SOURCE, "grades.csv", "texts")
+    assert len(asked) == 1
+    for value in row.values():
+        assert value.isprintable()
+        assert not value.startswith(("=", "+", "-", "@"))
+    assert "\x1b" not in Path("grades.csv").read_text()
+
+
 def test_columns_are_in_the_order_of_the_problems(tmp_path):
     rows = {"a": dict.fromkeys(grading.COLUMNS, "x") | {"p10": "1", "p2": "2"}, "b": {"bonus": "3"}}
     gradebook._write_table(tmp_path / "grades.csv", rows)

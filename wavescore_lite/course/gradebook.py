@@ -17,6 +17,7 @@ from .grading import COLUMNS, grade, load_masters
 from .limits import Limits
 from .sandbox import LARGEST, check_that_it_runs
 
+FORMULA = ("=", "+", "-", "@")  # what begins one in a spreadsheet
 ALSO = "there is also"  # in a remark on another file of the same student and set
 
 
@@ -93,7 +94,8 @@ def gradescope(graded: Graded) -> str:
 def _row(graded: Graded, name: str, checksum: str) -> dict[str, str]:
     numbers = (graded.total, graded.maximum, graded.by_hand)
     told = (_printable(graded.student), graded.problem_set, *(f"{number:g}" for number in numbers))
-    row = dict(zip(COLUMNS, (*told, "; ".join(graded.remarks), name, checksum), strict=True))
+    remarks = "; ".join(map(_printable, graded.remarks))
+    row = dict(zip(COLUMNS, (*told, remarks, name, checksum), strict=True))
     return row | {problem: f"{points:g}" for problem, points in graded.problems.items()}
 
 
@@ -105,9 +107,15 @@ def _name_others(table: dict[str, dict[str, str]], name: str) -> None:
         row["remarks"] = "; ".join(filter(None, [row["remarks"], f"{ALSO} {', '.join(others)}"]))
 
 
-def _printable(path: str | Path) -> str:
-    """A name of a file, with marks in place of bytes that are no text."""
-    return str(path).encode(errors="surrogateescape").decode(errors="replace")
+def _printable(text: str | Path) -> str:
+    """What somebody else wrote, as it may stand in a table or on a terminal.
+
+    Marks stand in place of bytes that are no text and of control characters, and what a spreadsheet would take for a
+    formula begins with an apostrophe.
+    """
+    known = str(text).encode(errors="surrogateescape").decode(errors="replace")
+    shown = "".join(letter if letter.isprintable() else "\ufffd" for letter in known)
+    return f"'{shown}" if shown.startswith(FORMULA) else shown
 
 
 def _checksum(path: Path, given: bytes) -> str:

@@ -1,12 +1,13 @@
 """What earns points: the tests of the master, whatever a submission does to its own."""
 
 import copy
+import json
 from pathlib import Path
 
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
-from tests.problem_sets import MASTERS, SETS, SOURCE, graded
+from tests.problem_sets import MASTERS, SETS, SOURCE, graded, small_master
 from wavescore_lite.course import grading, sandbox
 from wavescore_lite.course.grading import grade
 
@@ -121,6 +122,34 @@ def test_added_cells_stay_where_they_were(tmp_path):
 
     result = graded(tmp_path, "a = one", change=change)
     assert result.total == 4
+
+
+def byte_order_mark(notebook):
+    return b"\xef\xbb\xbf" + json.dumps(notebook).encode()
+
+
+def windows_line_ends(notebook):
+    for cell in notebook["cells"]:
+        cell["source"] = "".join(cell["source"]).replace("\n", "\r\n")
+    return json.dumps(notebook).encode()
+
+
+def as_pycharm_writes(notebook):
+    for cell in notebook["cells"]:
+        cell.pop("outputs", None)
+        cell.pop("execution_count", None)
+    return json.dumps(notebook).replace("\n", "\r\n").encode()
+
+
+@pytest.mark.parametrize("written", [byte_order_mark, windows_line_ends, as_pycharm_writes])
+def test_what_other_editors_write_is_graded_alike(tmp_path, written):
+    """Answers of two lines, so that line ends matter."""
+    graded(tmp_path, "a = 0\na = 1", "b = 0\nb = 1")
+    path = tmp_path / "eve.ipynb"
+    path.write_bytes(written(json.loads(path.read_text())))
+    assert sandbox.read_notebook(path).cells[0].source == "a = 0\na = 1"  # as it is compared with the master
+    result = grade(path, {"small": small_master()})
+    assert (result.total, result.remarks) == (4, [])
 
 
 @pytest.mark.parametrize(

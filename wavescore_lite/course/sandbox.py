@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import json
 import os
 import shlex
 import shutil
@@ -36,7 +37,7 @@ PASSED_ON = ("PATH", "LANG", "LC_ALL", "TMPDIR", "SYSTEMROOT", "VIRTUAL_ENV")  #
 
 
 def read_notebook(path: Path) -> NotebookNode:
-    """Read a notebook that somebody else wrote.
+    """Read a notebook that somebody else wrote, in whatever editor.
 
     Raises
     ------
@@ -52,12 +53,23 @@ def read_notebook(path: Path) -> NotebookNode:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of doubled ids of cells, which nbformat mends
-            notebook = nbformat.read(path, as_version=4)
+            notebook = nbformat.reads(_completed(path.read_text(encoding="utf-8-sig")), as_version=4)
             nbformat.validate(notebook, relax_add_props=True)
         nbformat.writes(notebook).encode()
     except Exception as error:
         raise ValueError(str(error).partition("\n")[0][:200]) from error
     return notebook
+
+
+def _completed(text: str) -> str:
+    """A notebook as JSON, with what some editors leave out of code cells, and with line ends of one kind."""
+    notebook = json.loads(text)
+    for cell in notebook.get("cells", []):
+        if cell.get("cell_type") == "code":
+            cell.setdefault("execution_count", None)
+            cell.setdefault("outputs", [])
+        cell["source"] = "".join(cell["source"]).replace("\r\n", "\n").replace("\r", "\n")
+    return json.dumps(notebook)
 
 
 def run(notebook: NotebookNode, limits: Limits) -> tuple[NotebookNode, str]:

@@ -242,7 +242,11 @@ def test_every_answer_in_code_has_three_planted_errors():
         (None, [1.0], "is None; expected numbers: is a return missing?"),
         ("five", 5.0, "is of type str; expected real numbers"),
         ([[1.0], [2.0, 3.0]], [1.0], "is of type list; expected real numbers"),
-        (1j, 1.0, "is of type complex; expected real numbers"),
+        (1j, 1.0, "is complex; expected real numbers"),
+        (np.array([1.0, 2j]), [1.0, 2.0], "is complex; expected real numbers"),
+        (np.float32([1.0, 2.0, 0.01]), [1.0, 2.0, 0.02], "1 of 3 entries are wrong, the worst at index 2: 0.01"),
+        ([0.1 + 1e-8, 0.2], [0.1, 0.2], "it is right to single precision only; expected double"),
+        (np.float32(2.5), 2.0, "it is 2.5; expected 2"),
         (np.ones((2, 3)), np.ones((3, 2)), r"the shape is \(2, 3\); expected \(3, 2\): is it transposed\?"),
         ([1.0], [1.0, 2.0], r"the shape is \(1,\); expected \(2,\)$"),
         ([1.0, np.nan], [1.0, 2.0], "1 of 2 entries are not finite"),
@@ -264,8 +268,14 @@ def test_check_says_what_is_wrong(got, expected, message):
 def test_check_passes_what_is_right():
     check("a tensor", torch.tensor([1.0, 2.0]), [1.0, 2.0])
     check("nearly", 1.0 + 1e-10, 1.0)
-    with pytest.raises(AssertionError):
+    check("a tensor with a gradient", torch.tensor([0.1, 0.2], requires_grad=True), [0.1, 0.2])
+    check("single precision", np.float32([1 / 3, 1e-9]), [1 / 3, 0.0])
+    for one in ([2.0], [[2.0]], np.float32(2.0), torch.tensor(2.0)):
+        check("one number", one, 2.0)
+    with pytest.raises(AssertionError, match="single precision only"):
         check("not quite", 1.0 + 1e-6, 1.0)
+    with pytest.raises(AssertionError, match=r"it is 1\.0001; expected 1"):
+        check("not quite in single precision either", np.float32(1.0001), 1.0)
 
 
 def test_the_page_for_instructors_sums_up_the_sets():

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
+
+SINGLE = 3e-6  # of the largest entry: what float32 is good for after some arithmetic
 
 
 def check(name: str, got: ArrayLike, expected: ArrayLike, rtol: float = 1e-8, atol: float = 1e-10) -> None:
@@ -14,7 +18,8 @@ def check(name: str, got: ArrayLike, expected: ArrayLike, rtol: float = 1e-8, at
     name : str
         What the answer is called in the message.
     got, expected : array_like of numbers
-        Compared as float64, entry by entry, as `numpy.isclose` does. A complex answer is refused.
+        Compared as float64, entry by entry, as `numpy.isclose` does; a float32 answer to single precision, that is to
+        SINGLE of the largest entry. One number may come in any number of brackets. A complex answer is refused.
     rtol, atol : float
 
     Raises
@@ -32,7 +37,11 @@ def check(name: str, got: ArrayLike, expected: ArrayLike, rtol: float = 1e-8, at
     AssertionError: the slope: the sign is wrong (all entries are minus what is expected)
     """
     expected = np.asarray(expected, dtype=np.float64)
-    got = _numbers(name, got)
+    got, is_single = _numbers(name, got)
+    if got.size == expected.size == 1:
+        got = got.reshape(expected.shape)
+    if is_single and expected.size:
+        rtol, atol = max(rtol, SINGLE), max(atol, SINGLE * float(np.abs(expected).max()))
     if got.shape != expected.shape:
         turned = ": is it transposed?" if got.T.shape == expected.shape else ""
         raise AssertionError(f"{name}: the shape is {got.shape}; expected {expected.shape}{turned}")
@@ -43,14 +52,17 @@ def check(name: str, got: ArrayLike, expected: ArrayLike, rtol: float = 1e-8, at
         raise AssertionError(f"{name}: {_slip(got, expected, rtol, atol)}")
 
 
-def _numbers(name: str, got: ArrayLike) -> np.ndarray:
+def _numbers(name: str, got: Any) -> tuple[np.ndarray, bool]:
+    """An answer as float64, and whether it came in single precision or less."""
     if got is None:
         raise AssertionError(f"{name} is None; expected numbers: is a return missing?")
     try:
-        values = np.asarray(got)
+        values = np.asarray(got.detach().cpu() if hasattr(got, "detach") else got)
         if np.iscomplexobj(values):
-            raise TypeError
-        return values.astype(np.float64)
+            raise AssertionError(
+                f"{name} is complex; expected real numbers: take the real part, if the other is rounding"
+            )
+        return values.astype(np.float64), values.dtype in (np.float32, np.float16)
     except (TypeError, ValueError):
         raise AssertionError(
             f"{name} is of type {type(got).__name__}; expected real numbers, all of one shape"
@@ -63,6 +75,8 @@ def _slip(got: np.ndarray, expected: np.ndarray, rtol: float, atol: float) -> st
     def agrees(values: np.ndarray) -> bool:
         return values.shape == expected.shape and np.allclose(values, expected, rtol, atol)
 
+    if np.allclose(got, expected, SINGLE, SINGLE * float(np.abs(expected).max())):
+        return "it is right to single precision only; expected double: compute in float64 from the start"
     if agrees(-got):
         return "the sign is wrong (all entries are minus what is expected)"
     if got.ndim == 2 and agrees(got.T):

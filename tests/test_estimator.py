@@ -10,7 +10,9 @@ from numpy.testing import assert_allclose
 
 import wavescore_lite as ws
 from wavescore_lite import estimator
+from wavescore_lite.fitting import FORMAT
 from wavescore_lite.noise import FITTING, standard_normal
+from wavescore_lite.support import storage
 from wavescore_lite.support.storage import image_checksum
 
 BASIS = ws.WaveletBasis(8, level=1)
@@ -409,8 +411,8 @@ class TestFiles:
     def test_wrong_shape_is_refused(self, images, tmp_path):
         path = tmp_path / "model.npz"
         ws.JointScore(BASIS, ws.independent(1)).fit(images).save(path)
-        arrays = dict(np.load(path))
-        np.savez(path, **{**arrays, "gram": arrays["gram"][:, :-1]})
+        header, arrays = storage.read(path, "JointScore", FORMAT)
+        storage.write(path, header, {**arrays, "gram": arrays["gram"][:, :-1]})
         with pytest.raises(ValueError, match=r"holds shape \[1, 64, 65\] for gram; expected shape \[1, 65, 65\]"):
             ws.JointScore.load(path)
 

@@ -95,8 +95,9 @@ def test_it_holds_the_package_and_nothing_else(wheel):
     files = (path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".pyc", ".part"))
     assert names == {path.relative_to(ROOT).as_posix() for path in files}
     assert {"wavescore_lite/py.typed", "wavescore_lite/__init__.pyi"} <= names
-    with open(PACKAGE / "networks" / "weights" / "table.csv", newline="") as table:
-        assert len(list(csv.DictReader(table))) == sum(name.endswith(".safetensors") for name in names) > 0
+    tables = [PACKAGE / "networks" / folder / "table.csv" for folder in ("weights", "classifiers")]
+    rows = [row for table in tables for row in csv.DictReader(table.read_text(encoding="utf-8").splitlines())]
+    assert len(rows) == sum(name.endswith(".safetensors") for name in names) > 0
     assert "### BEGIN SOLUTION" not in text
 
 

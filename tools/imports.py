@@ -49,6 +49,7 @@ ORDER = (
     "probes",
     "plots",
     "networks",
+    "quality",
     "study",
     "benchmarks",
     "course",

@@ -2,6 +2,7 @@ from . import closed_form as closed_form
 from . import networks as networks
 from . import plots as plots
 from . import probes as probes
+from . import quality as quality
 from . import study as study
 from .bases import WaveletBasis as WaveletBasis
 from .bases import WaveletFrame as WaveletFrame
@@ -23,10 +24,13 @@ from .metrics import denoising_mse as denoising_mse
 from .metrics import error_saved as error_saved
 from .metrics import error_table as error_table
 from .moments import Moments as Moments
+from .networks import load_classifier as load_classifier
 from .networks import load_network as load_network
 from .noise import SampledNoise as SampledNoise
 from .noise import standard_normal as standard_normal
 from .polynomials import PolynomialFamily as PolynomialFamily
+from .quality import over_groups as over_groups
+from .quality import sample_quality as sample_quality
 from .sampling import noise_levels as noise_levels
 from .sampling import sample as sample
 from .scores import WaveletScore as WaveletScore

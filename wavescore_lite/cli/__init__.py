@@ -1,4 +1,4 @@
-"""The command line: `wavescore demo`, `data`, `reproduce`, `train`, `bench` and `grade`, a module for each.
+"""The command line: `wavescore demo`, `data`, `reproduce`, `train`, `train-classifier`, `bench`, `grade`: a module each.
 
 What a command works with is imported when it runs, so that help takes no longer than it takes to read it.
 """
@@ -16,13 +16,14 @@ from .demo import demo
 from .grade import grade
 from .reproduce import reproduce
 from .train import train
+from .train_classifier import train_classifier
 
 app = typer.Typer(
     help="Analytic diffusion scores in a wavelet basis. Start with: wavescore demo",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (demo, data, reproduce, train, bench, grade):
+for command in (demo, data, reproduce, train, train_classifier, bench, grade):
     app.command()(command)
 
 

@@ -1,3 +1,6 @@
+from .classifier import Classifier as Classifier
+from .classifier import load_classifier as load_classifier
+from .classifier import save_classifier as save_classifier
 from .designs import DESIGNS as DESIGNS
 from .files import load_network as load_network
 from .files import save_network as save_network

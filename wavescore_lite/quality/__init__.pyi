@@ -1,0 +1,14 @@
+from .features import frechet_distance as frechet_distance
+from .features import kernel_distance as kernel_distance
+from .features import unbiased_frechet_distance as unbiased_frechet_distance
+from .neighbours import density_coverage as density_coverage
+from .neighbours import memorisation as memorisation
+from .neighbours import nearest_images as nearest_images
+from .neighbours import precision_recall as precision_recall
+from .pixels import coefficient_moments as coefficient_moments
+from .pixels import moment_discrepancies as moment_discrepancies
+from .pixels import power_spectrum as power_spectrum
+from .pixels import sliced_wasserstein as sliced_wasserstein
+from .pixels import spectrum_distance as spectrum_distance
+from .summary import over_groups as over_groups
+from .summary import sample_quality as sample_quality

@@ -1,6 +1,6 @@
-"""The command line: `wavescore demo`, `data`, `reproduce`, `train`, `train-classifier`, `bench`, `grade`: a module each.
+"""The command line: `wavescore demo`, `data`, `reproduce`, `train`, `train-classifier`, `bench` and `grade`.
 
-What a command works with is imported when it runs, so that help takes no longer than it takes to read it.
+A module for each. What a command works with is imported when it runs, so that help takes no longer than to read it.
 """
 
 from __future__ import annotations

@@ -1,13 +1,14 @@
 """Tables and records are found from any working directory: those of the copy of the book that one is in."""
 
 import os
-import shutil
 from pathlib import Path
 
 import pytest
 
 import wavescore_lite as ws
 from tools.notebooks import stage
+from wavescore_lite.study import Baseline, Trial
+from wavescore_lite.study.experiments import run
 from wavescore_lite.support import checkout
 
 ROOT = Path(__file__).parents[1]
@@ -20,7 +21,7 @@ def copy(tmp_path):
     for name in ("book/records", "results"):
         (root / name).mkdir(parents=True)
     (root / "_toc.yml").touch()
-    shutil.copy(ROOT / "results" / "strokes-16.csv", root / "results" / "strokes-8.csv")
+    run([Trial("strokes", 8, 60, 20, Baseline("Wiener"))], root / "results" / "strokes-8.csv")
     (root / "book" / "records" / "own.json").write_text('{"strokes": {"answer": 42}}')
     return root
 

@@ -1,5 +1,6 @@
 """Trials, their tables, and `wavescore reproduce` as its user runs it."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -24,7 +25,9 @@ from wavescore_lite.study import Analytic, Baseline, Trained, candidates, experi
 from wavescore_lite.study.candidates import FRESH, HELD_OUT, LEVELS, OWN, SIGMAS
 from wavescore_lite.study.experiments import compared, measure, pairs_path, run
 from wavescore_lite.study.plan import figures
+from wavescore_lite.study.tables import header, read_table
 from wavescore_lite.study.trials import Trial, columns, rivals, trial_of
+from wavescore_lite.support.locks import locked
 from wavescore_lite.support.storage import read_rows, write_rows
 
 
@@ -44,7 +47,7 @@ def timeless(path):
 
 
 def names_in(folder):
-    return sorted(path.name for path in folder.iterdir())
+    return sorted(path.name for path in folder.iterdir() if not path.name.endswith(".lock"))
 
 
 def test_goes_on_where_it_stopped(tmp_path, monkeypatch):
@@ -262,6 +265,205 @@ def test_stopped_before_or_after_any_write_it_ends_the_same(tmp_path, monkeypatc
     assert read_rows(pairs_path(path)) == read_rows(pairs_path(tmp_path / "whole" / path.name))
 
 
+def alter(rows, name, place, **changes):
+    """Rows with one of a trial changed: the `place`-th of it."""
+    own = [row for row in rows if trial_of(row).name == name]
+    return [row | changes if row is own[place] else row for row in rows]
+
+
+ROWS = {
+    "no number": lambda rows: alter(rows, "Wiener", 1, mse="nan"),
+    "infinity": lambda rows: alter(rows, "Wiener", 0, mse="inf"),
+    "negative": lambda rows: alter(rows, "Wiener", 2, mse="-0.01"),
+    "no standard error": lambda rows: alter(rows, "Wiener", 2, standard_error=""),
+    "negative standard error": lambda rows: alter(rows, "Wiener", 2, standard_error="-0.001"),
+    "words": lambda rows: alter(rows, "Wiener", 3, psnr="much"),
+    "another digit": lambda rows: [
+        row | {"mse": f"{float(row['mse']) + 1e-4:.7f}"} if row["family"] == "Wiener" else row for row in rows
+    ],
+    "a share that is no number": lambda rows: alter(rows, "Wiener", 1, mse_h4="nan"),
+    "missing": lambda rows: [row for row in rows if row["family"] != "Wiener" or row["sigma"] != "2.0"],
+    "missing but for one": lambda rows: [row for row in rows if row["family"] != "Wiener" or row["sigma"] == "2.0"],
+    "doubled": lambda rows: [*rows, next(row for row in rows if row["family"] == "Wiener")],
+    "all doubled": lambda rows: [*rows, *(row for row in rows if row["family"] == "Wiener")],
+    "another sigma": lambda rows: alter(rows, "Wiener", 0, sigma="1.5"),
+    "another evaluation": lambda rows: alter(rows, "Wiener", 0, evaluation="training"),
+    "another data set": lambda rows: alter(rows, "Wiener", 1, dataset="mnist"),
+    "another size": lambda rows: alter(rows, "Wiener", 1, size="16"),
+    "another number of images": lambda rows: alter(rows, "Wiener", 1, train="61"),
+    "no number of images": lambda rows: alter(rows, "Wiener", 1, train="sixty"),
+    "another resize": lambda rows: alter(rows, "Wiener", 1, resize="nearest"),
+    "another version": lambda rows: alter(rows, "Wiener", 1, version="0.0.1"),
+}
+
+
+@pytest.fixture(scope="module")
+def undamaged(tmp_path_factory):
+    """A table, and the pairs and errors beside it."""
+    path = tmp_path_factory.mktemp("whole") / "table.csv"
+    run([COMMON, WIENER, SQUARES], path)
+    return path
+
+
+@pytest.fixture
+def table(undamaged, tmp_path):
+    shutil.copytree(undamaged.parent, tmp_path / "copy")
+    return tmp_path / "copy" / "table.csv"
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """The trials that are measured, in their order."""
+    trials = []
+    monkeypatch.setattr(experiments, "measure", lambda trial: trials.append(trial) or measure(trial))
+    return trials
+
+
+def by_content(rows):
+    return sorted(tuple((row | {"seconds": ""}).items()) for row in rows)
+
+
+def check_mended(table, undamaged):
+    for path, whole in ((table, undamaged), (pairs_path(table), pairs_path(undamaged))):
+        assert by_content(read_rows(path)) == by_content(read_rows(whole))
+    assert not read_table(table).faults
+
+
+@pytest.mark.parametrize("damage", ROWS.values(), ids=list(ROWS))
+def test_a_trial_whose_rows_are_damaged_is_measured_again(table, undamaged, measured, damage):
+    write_rows(table, damage(read_rows(table)))
+    run([COMMON, WIENER, SQUARES], table)
+    assert measured == [WIENER]
+    check_mended(table, undamaged)
+
+
+def test_a_table_that_ends_in_the_middle_is_completed(table, undamaged, measured):
+    whole = table.read_bytes()
+    start = whole.index(b"\n") + 1
+    for kept in np.linspace(start, len(whole) - 2, 12).astype(int):
+        table.write_bytes(whole[:kept])
+        run([COMMON, WIENER, SQUARES], table)
+        assert measured == [COMMON, WIENER, SQUARES][-len(measured) :]
+        assert measured
+        check_mended(table, undamaged)
+        measured.clear()
+
+
+def test_a_byte_order_mark_and_other_line_ends_change_nothing(table, undamaged, measured):
+    for path in (table, pairs_path(table)):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    run([COMMON, WIENER, SQUARES], table)
+    assert measured == []
+    check_mended(table, undamaged)
+
+
+@pytest.mark.parametrize(
+    ("damage", "words"),
+    [
+        (
+            lambda text: text.replace(b"standard_error", b"error", 1),
+            "no table of trials: it lacks the columns standard_er",
+        ),
+        (lambda text: text.replace(b",", b";"), "it lacks the columns dataset"),
+        (lambda text: b"\xff" + text, "table.csv is no table in UTF-8"),
+        (
+            lambda text: text.replace(b"Wiener", b"Weiner", 1),
+            "a row that cannot be read: family is 'Weiner'; expected one",
+        ),
+    ],
+)
+def test_a_file_that_is_no_table_is_refused_and_kept(table, damage, words):
+    damaged = damage(table.read_bytes())
+    table.write_bytes(damaged)
+    with pytest.raises(ValueError, match=words):
+        run([COMMON, WIENER, SQUARES], table)
+    assert table.read_bytes() == damaged
+
+
+PAIRS = {
+    "no number": lambda rows: [rows[0] | {"saved": "nan"}, *rows[1:]],
+    "negative": lambda rows: [*rows[:-1], rows[-1] | {"standard_error": "-1"}],
+    "missing": lambda rows: rows[1:],
+    "doubled": lambda rows: [*rows, rows[0]],
+    "another data set": lambda rows: [rows[0] | {"dataset": "mnist"}, *rows[1:]],
+    "cut": lambda rows: [*rows[:-1], rows[-1] | {"saved": None}],
+}
+
+
+@pytest.mark.parametrize("damage", PAIRS.values(), ids=list(PAIRS))
+def test_pairs_that_are_damaged_are_made_again(table, undamaged, measured, damage):
+    write_rows(pairs_path(table), damage(read_rows(pairs_path(table))))
+    run([COMMON], table)
+    assert measured == []
+    check_mended(table, undamaged)
+
+
+def test_what_is_damaged_and_not_asked_for_stays(table, measured):
+    damaged = alter(read_rows(table), "Wiener", 1, version="0.0.1")
+    write_rows(table, damaged)
+    run([COMMON, SQUARES], table)
+    assert measured == []
+    assert read_rows(table) == damaged
+
+
+def test_rows_of_other_images_are_dropped_where_nothing_is_missing(table, undamaged, measured):
+    write_rows(table, [*read_rows(table), read_rows(table)[0] | {"dataset": "mnist"}])
+    run([COMMON, WIENER, SQUARES], table)
+    assert measured == []
+    check_mended(table, undamaged)
+
+
+@pytest.mark.parametrize("damage", ["no number", "missing", "doubled", "another number of images"])
+def test_a_damaged_table_is_not_read(table, damage):
+    path = table.with_name("strokes-8.csv")
+    write_rows(path, ROWS[damage](read_rows(table)))
+    with pytest.raises(ValueError, match=r"strokes-8\.csv (is damaged.*: Wiener|has \(train, test\))"):
+        ws.Results("strokes", 8, table.parent)
+    table.rename(table.with_name("strokes-16.csv"))
+    with pytest.raises(ValueError, match=r"has \(dataset, size\) = .*'strokes', 8.*; expected 'strokes' and 16 alone"):
+        ws.Results("strokes", 16, table.parent)
+
+
+def test_the_columns_are_those_that_are_measured():
+    (row,) = measure(SQUARES, [0.5], [HELD_OUT]).rows
+    assert list(row) == header(SQUARES)
+
+
+def test_one_run_at_a_time(table, undamaged):
+    before = table.read_bytes()
+    with locked(table), pytest.raises(TimeoutError, match=f"another run is at work on {table}; wait until"):
+        run([COMMON], table)
+    assert table.read_bytes() == before
+    run([COMMON], table)
+
+
+def test_a_lock_ends_with_its_owner(tmp_path):
+    code = (
+        "import sys; from wavescore_lite.support.locks import locked\n"
+        "with locked(sys.argv[1]):\n    print(flush=True)\n    input()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "table.csv")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        owner.stdout.readline()
+        with pytest.raises(TimeoutError), locked(tmp_path / "table.csv"):
+            pass
+        owner.kill()
+        owner.wait()
+        with locked(tmp_path / "table.csv"):
+            pass
+
+
+def test_what_killed_runs_left_is_removed(table):
+    """Of this table alone: another, which lies in the same folder, may be written now."""
+    folder = table.parent
+    left = [folder / "table.csv.0.part", folder / "table-pairs.csv.0.part", folder / "errors" / "strokes-8-60.0.part"]
+    others = [folder / "table-2.csv.0.part", folder / "errors" / "strokes-80-60.0.part"]
+    for file in (*left, *others):
+        file.touch()
+    run([COMMON], table)
+    assert [file.exists() for file in (*left, *others)] == [False] * 3 + [True] * 2
+
+
 def test_what_is_measured_anew_is_paired_anew(tmp_path):
     path = tmp_path / "table.csv"
     run([COMMON, WIENER, SQUARES], path)
@@ -283,9 +485,14 @@ def test_pairs_with_trials_of_other_calls(tmp_path):
 
 def test_other_numbers_of_images_are_refused(tmp_path):
     path = tmp_path / "table.csv"
-    run([COMMON], path)
-    with pytest.raises(ValueError, match=r"table.csv is about 60 and 20 images; expected the same numbers"):
-        run([replace(COMMON, train=50)], path)
+    before = run([COMMON], path)
+    for change in ({"train": 50}, {"test": 10}, {"size": 16}, {"dataset": "mnist"}):
+        there = "table.csv is about 60 and 20 images of strokes at 8 x 8; expected one set of images, or another folder"
+        with pytest.raises(ValueError, match=there):
+            run([replace(COMMON, **change)], path)
+    with pytest.raises(ValueError, match="expected one set of images"):
+        run([COMMON, replace(COMMON, train=50)], path)
+    assert read_rows(path) == before
 
 
 @pytest.mark.parametrize("damage", [lambda file: file.write_bytes(b"PK"), lambda file: file.unlink()])
@@ -340,9 +547,8 @@ class TestReproduce:
             subprocess.run([*command, "--output", str(tmp_path / name)], check=True, capture_output=True)
         assert timeless(table) == timeless(tmp_path / "whole" / table.name)
         assert read_rows(pairs) == read_rows(tmp_path / "whole" / pairs.name)
-        assert [name for name in names_in(table.parent) if not name.endswith(".part")] == [
-            "errors", pairs.name, table.name,
-        ]  # fmt: skip
+        assert names_in(table.parent) == ["errors", pairs.name, table.name]
+        assert not list(table.parent.rglob("*.part"))
 
     def test_lists_without_measuring(self, tmp_path):
         result = CliRunner().invoke(app, [*self.ARGUMENTS, "--list", "--output", str(tmp_path)])
@@ -368,7 +574,7 @@ class TestReproduce:
         monkeypatch.setitem(FAMILIES, "mirrored", mirrored)
         path = tmp_path / "strokes-16.csv"
         trial = Trial("strokes", 16, 300, 40, Analytic(mirrored(1)))
-        write_rows(path, [columns(trial) | {"evaluation": HELD_OUT, "sigma": 1.0}])
+        write_rows(path, [dict.fromkeys(header(trial), 1) | columns(trial)])
         monkeypatch.delitem(FAMILIES, "mirrored")
         result = CliRunner().invoke(app, [*self.ARGUMENTS, "--list", "--output", str(tmp_path)])
         assert result.exit_code == 1

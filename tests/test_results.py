@@ -1,6 +1,7 @@
 """The tables in results/ are what the code computes: made again here, and held against brute force."""
 
 import csv
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from numpy.testing import assert_allclose
 import wavescore_lite as ws
 from tests.brute_force import FAMILIES, SIGMAS, compare, features_of
 from wavescore_lite import couplings
+from wavescore_lite.study import experiments
 from wavescore_lite.study.candidates import FITS, HELD_OUT, Analytic
-from wavescore_lite.study.experiments import measure, pairs_path
+from wavescore_lite.study.experiments import measure, pairs_path, run
 from wavescore_lite.study.plan import figures
 from wavescore_lite.study.trials import Trial, columns, rivals, trial_of
 from wavescore_lite.support.storage import read_rows, write_rows
@@ -75,6 +77,17 @@ def test_table_is_complete(table):
     found = Counter((trial_of(row), row["evaluation"], float(row["sigma"])) for row in rows)
     assert set(found) == expected
     assert set(found.values()) == {1}
+
+
+@pytest.mark.parametrize("path", TABLES, ids=lambda path: path.stem)
+def test_a_committed_table_counts_as_measured(path, tmp_path, monkeypatch):
+    """`reproduce` finds nothing to mend in it or in its pairs."""
+    monkeypatch.setattr(experiments, "measure", lambda trial: pytest.fail(f"measures {trial.name}"))
+    for file in (path, pairs_path(path)):
+        shutil.copy(file, tmp_path)
+    run([trial_of(row) for row in read_rows(path)], tmp_path / path.name)
+    for file in (path, pairs_path(path)):
+        assert (tmp_path / file.name).read_bytes() == file.read_bytes()
 
 
 def test_rows_are_trials_and_trials_are_rows(table):
@@ -214,7 +227,7 @@ class TestResults:
     def test_tables_of_several_numbers_of_images_are_refused(self, tmp_path):
         rows = read_rows(RESULTS / "mnist-32.csv")[:2]
         write_rows(tmp_path / "mnist-32.csv", [rows[0], rows[1] | {"test": "50"}])
-        with pytest.raises(ValueError, match=r"has \(train, test\) = .*'50'.*; expected one number of images"):
+        with pytest.raises(ValueError, match=r"has \(train, test\) = .*50.*; expected one number of images"):
             ws.Results("mnist", 32, tmp_path)
 
 

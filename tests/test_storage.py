@@ -1,8 +1,10 @@
 """Files are whole or absent, also when several write at once, and what was damaged is refused."""
 
 import json
+import os
 import resource
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from safetensors.numpy import save_file
 
-from wavescore_lite.support.storage import read, whole_file, write
+from wavescore_lite.support.storage import read, read_rows, whole_file, write
 
 HEADER = {"kind": "sums", "ridge": 1e-6, "range": [0, 1], "coupling": {"name": "ü", "options": {"degree": 2}}}
 ARRAYS = {
@@ -65,6 +67,27 @@ def test_a_file_may_be_read_by_others(tmp_path):
     with whole_file(tmp_path / "text") as file:
         file.write(b"text")
     assert Path(tmp_path / "text").stat().st_mode == plain.stat().st_mode
+
+
+def test_what_a_killed_write_left_a_day_ago_is_removed(tmp_path):
+    """Not what somebody may be writing now, nor what belongs to another file."""
+    old, new, other = (tmp_path / f"{name}.part" for name in ("text.0", "text.1", "other.0"))
+    for part in (old, new, other):
+        part.touch()
+    for part in (old, other):
+        os.utime(part, (time.time() - 90_000,) * 2)
+    with whole_file(tmp_path / "text") as file:
+        file.write(b"text")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"text", new.name, other.name}
+
+
+def test_a_table_may_begin_with_a_byte_order_mark(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_bytes(b"\xef\xbb\xbfname,value\r\none,1\r\n")
+    assert read_rows(path) == [{"name": "one", "value": "1"}]
+    path.write_bytes(b"name\n\xff\n")
+    with pytest.raises(ValueError, match=r"table\.csv is no table in UTF-8"):
+        read_rows(path)
 
 
 @pytest.fixture

@@ -28,12 +28,12 @@ def reproduce(
 ) -> None:
     """Measure every family of the paper's figures; what the table holds already is not measured again.
 
-    Stop it at any moment: the table keeps whole trials only, and the same command goes on where it stopped.
+    Stop it at any moment: the table keeps whole trials only, and the same command goes on where it stopped. Trials
+    whose rows are damaged, or of another version of the package, are named and measured again.
 
     Example: wavescore reproduce --figure independent --size 32
     """
-    from ..study import experiments, plan, trials
-    from ..support.storage import read_rows
+    from ..study import experiments, plan
 
     try:
         check_folder(output)
@@ -46,11 +46,15 @@ def reproduce(
     except (ValueError, TypeError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     path = output / f"{name}-{size}.csv"
+    chosen = [trial for key in wanted for trial in planned[key]]
     try:
-        done = {trials.trial_of(row) for row in read_rows(path)}
-    except (ValueError, TypeError) as error:
-        typer.echo(f"{path} has a row that cannot be read: {error}", err=True)
+        table = experiments.table_for(path, chosen)
+    except (ValueError, OSError) as error:
+        typer.echo(str(error), err=True)
         raise typer.Exit(1) from error
+    if ailing := [*table.strays, *(f"{trial.name}: {why}" for trial, why in table.faults.items())]:
+        typer.echo(f"{path} is not whole, and what is asked for is measured again: {'; '.join(ailing)}", err=True)
+    done = table.rows.keys() - table.faults
     for key in wanted:
         typer.echo(f"{key:>14}  {len(planned[key]):3} trials, {sum(t in done for t in planned[key])} of them in {path}")
     if only_list:
@@ -58,8 +62,8 @@ def reproduce(
             typer.echo(f"    left out  {trial.name}: {plan.why_left_out(trial)}")
         return
     try:
-        experiments.run([trial for key in wanted for trial in planned[key]], path)
-    except ValueError as error:
+        experiments.run(chosen, path)
+    except (ValueError, TimeoutError) as error:
         typer.echo(f"\n{error}", err=True)
         raise typer.Exit(1) from error
     typer.echo(f"\n{path} is complete for {', '.join(wanted)}")

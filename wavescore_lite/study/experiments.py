@@ -15,9 +15,11 @@ from ..bases.wavelets import WaveletBasis
 from ..data.registry import dataset
 from ..metrics import error_saved, image_quality
 from ..noise import FITTING, SCORING
-from ..support.storage import read, read_rows, write, write_rows
+from ..support.locks import locked
+from ..support.storage import clear_parts, read, read_rows, write, write_rows
 from .candidates import HELD_OUT, OWN
-from .trials import Trial, columns, rivals, trial_of
+from .tables import Row, Table, pairs_path, places, read_table, whole_pair
+from .trials import IMAGES, Trial, columns, rivals
 
 DIGITS = {"psnr": 3, "ssim": 5}
 
@@ -65,7 +67,7 @@ def measure(
         "resize": dataset(trial.dataset).sizing,
         "parameters": getattr(model, "num_parameters", ""),
         "seconds": seconds,
-        "version": version("wavescore-lite"),
+        "version": release(),
     }
     rows, errors = [], {}
     for evaluation in evaluations or trial.evaluations:
@@ -101,8 +103,7 @@ def compared(trial: Trial, key: str, rival: Trial, errors: Errors, others: Error
         evaluation; sigma; the share of the rival's error that is saved, negative if it is the worse one, with its
         standard error: see `metrics.error_saved`.
     """
-    common = {name: getattr(trial, name) for name in ("dataset", "size", "train", "test")}
-    common |= {"denoiser": trial.name, "key": key, "rival": rival.name}
+    common = _common(trial, key, rival)
     out = []
     for evaluation, sigma in errors.keys() & others.keys():
         saved, standard_error = error_saved(others[evaluation, sigma], errors[evaluation, sigma])
@@ -111,13 +112,20 @@ def compared(trial: Trial, key: str, rival: Trial, errors: Errors, others: Error
     return sorted(out, key=lambda row: (row["evaluation"] != HELD_OUT, row["evaluation"], row["sigma"]))
 
 
+def release() -> str:
+    """The version of the package, as a row has it."""
+    return version("wavescore-lite")
+
+
 def run(trials: Iterable[Trial], path: str | Path) -> list[dict[str, str]]:
     """Add what the tables lack: rows of every trial to `path`, and to the table beside it pairs of all that is there.
 
     The table of pairs is named ``...-pairs.csv``. Errors of single images, which pairs are made from, are kept in a
     folder ``errors`` beside it; where a file is missing, its trial is measured again. Tables are written whole after
     each trial and pair. Stopped at any moment, the same call goes on where it stopped: a trial's rows are all there, or
-    none. Rows of a network with other weights than in `trials` are dropped, as are pairs of what is measured anew.
+    none. Trials whose rows are not whole, see `tables.read_table`, or of another version of the package, are measured
+    again. Rows of a network with other weights than in `trials` are dropped, as are rows that are of no trial on these
+    images, and pairs that are not whole or of what is measured anew.
 
     Returns
     -------
@@ -127,13 +135,46 @@ def run(trials: Iterable[Trial], path: str | Path) -> list[dict[str, str]]:
     Raises
     ------
     ValueError
-        If the table is about other numbers of images. After all others were run, if trials were refused, for want of
-        memory or of images: which, and why.
+        If the table is about other images or is no such table. After all others were run, if trials were refused, for
+        want of memory or of images: which, and why.
+    TimeoutError
+        If another run is at work on the table.
     """
     path, trials = Path(path), list(dict.fromkeys(trials))
-    _check_counts(path, trials)
-    done, refused = {trial_of(row) for row in _current(path, trials)}, []
-    for trial in tqdm([trial for trial in trials if trial not in done], desc=str(path), disable=None):
+    with locked(path):
+        _clear(path, trials)
+        refused = _measure_missing(path, trials)
+        _pair(path)
+        if refused:
+            raise ValueError("\n".join([f"{len(refused)} trials were refused:", *refused]))
+        return read_rows(path)
+
+
+def table_for(path: Path, trials: Iterable[Trial]) -> Table:
+    """The table at `path` as far as it is about the images of `trials`; what is not becomes stray.
+
+    Raises
+    ------
+    ValueError
+        If trials are about several sets of images, or the table, all of it, is about another one.
+    """
+    about, table = {_about(trial) for trial in trials}, read_table(path, release())
+    there = {_about(trial) for trial in table.rows}
+    if len(about) > 1 or (there and about and not there & about):
+        words = " and ".join(f"{train:,} and {test:,} images of {name} at {m} x {m}" for name, m, train, test in there)
+        raise ValueError(f"{path} is about {words or 'nothing yet'}; expected one set of images, or another folder")
+    rows = {trial: own for trial, own in table.rows.items() if not about or _about(trial) in about}
+    strays = [f"{trial.name} is of other images" for trial in table.rows if trial not in rows]
+    return Table(rows, {trial: why for trial, why in table.faults.items() if trial in rows}, table.strays + strays)
+
+
+def _measure_missing(path: Path, trials: Sequence[Trial]) -> list[str]:
+    """Measure all trials that are not whole in the table; say which were refused, and why."""
+    table, refused = table_for(path, trials), []
+    if table.strays:
+        _replace(path, read_rows(path), [row for rows in table.rows.values() for row in rows])
+    missing = [trial for trial in trials if trial not in table.rows or trial in table.faults]
+    for trial in tqdm(missing, desc=str(path), disable=None):
         try:
             measured, errors = measure(trial)
         except (ValueError, MemoryError) as reason:
@@ -142,40 +183,30 @@ def run(trials: Iterable[Trial], path: str | Path) -> list[dict[str, str]]:
         _keep(errors, path, trial)
         pairs = read_rows(pairs_path(path))
         _replace(pairs_path(path), pairs, [p for p in pairs if trial.name not in (p["denoiser"], p["rival"])])
-        write_rows(path, [*_current(path, trials), *measured])
-    _pair(path)
-    if refused:
-        raise ValueError("\n".join([f"{len(refused)} trials were refused:", *refused]))
-    return read_rows(path)
+        write_rows(path, [*_others(path, trials, trial), *measured])
+    return refused
 
 
-def _current(path: Path, trials: Iterable[Trial]) -> list[dict[str, str]]:
-    """Rows of the table, but for those that have the name of one of these trials and are of another: other weights."""
+def _others(path: Path, trials: Iterable[Trial], new: Trial) -> list[Row]:
+    """Rows of the table but for those of `new`, and of those with the name of another of `trials`: other weights."""
     named = {trial.name: trial for trial in trials}
-    found = [(trial_of(row), row) for row in read_rows(path)]
-    return [row for trial, row in found if named.get(trial.name, trial) == trial]
+    table = table_for(path, trials)
+    return [row for t, rows in table.rows.items() if t != new and named.get(t.name, t) == t for row in rows]
 
 
-def _check_counts(path: Path, trials: Sequence[Trial]) -> None:
-    counts = {(int(row["train"]), int(row["test"])) for row in read_rows(path)}
-    given = {(trial.train, trial.test) for trial in trials}
-    if len(counts | given) > 1:
-        there = " and ".join(f"{train:,} and {test:,}" for train, test in sorted(counts or given))
-        raise ValueError(f"{path} is about {there} images; expected the same numbers of them, or another folder")
+def _about(trial: Trial) -> tuple[str, int, int, int]:
+    return trial.dataset, trial.size, trial.train, trial.test
 
 
-def pairs_path(path: Path) -> Path:
-    """Where the pairs of the table at `path` are.
-
-    Examples
-    --------
-    >>> pairs_path(Path("results/mnist-32.csv")).name
-    'mnist-32-pairs.csv'
-    """
-    return path.with_name(f"{path.stem}-pairs.csv")
+def _clear(path: Path, trials: Iterable[Trial]) -> None:
+    """Remove what killed runs left half written: whoever writes these files holds the lock."""
+    for table in (path, pairs_path(path)):
+        clear_parts(table.parent, f"{table.name}.")
+    for name, size, *_ in {_about(trial) for trial in trials}:
+        clear_parts(path.parent / "errors", f"{name}-{size}-")
 
 
-def _replace(path: Path, rows: Sequence[dict[str, str]], remaining: Sequence[dict[str, str]]) -> None:
+def _replace(path: Path, rows: Sequence[Row], remaining: Sequence[Row]) -> None:
     """Write the table anew if it loses rows."""
     if remaining and len(remaining) < len(rows):
         write_rows(path, remaining)
@@ -184,20 +215,35 @@ def _replace(path: Path, rows: Sequence[dict[str, str]], remaining: Sequence[dic
 
 
 def _pair(path: Path) -> None:
-    """Add the pairs that are missing among all trials of the table."""
-    trials = list(dict.fromkeys(trial_of(row) for row in read_rows(path)))
-    rows: list[Mapping[str, object]] = [*read_rows(pairs_path(path))]
-    there = {(row["denoiser"], row["key"], row["rival"]) for row in rows}
-    wanted = [(trial, key, rival) for trial in trials for key, rival in rivals(trial).items() if rival in trials]
-    missing = [(t, key, r) for t, key, r in wanted if (t.name, key, r.name) not in there]
+    """Add the pairs that are missing, or not whole, among all whole trials of the table."""
+    table, found = read_table(path, release()), read_rows(pairs_path(path))
+    trials = [trial for trial in table.rows if trial not in table.faults]
+    wanted = [(t, key, r) for t in trials for key, r in rivals(t).items() if r in table.rows and r not in table.faults]
+    by_name: dict[tuple[str, ...], list[Row]] = {}
+    for row in found:
+        by_name.setdefault((row["denoiser"], row["key"], row["rival"]), []).append(row)
+    missing = []
+    for trial, key, rival in wanted:
+        there = by_name.get((trial.name, key, rival.name), [])
+        common = set(places(trial)) & set(places(rival))
+        if not whole_pair(there, _common(trial, key, rival), common):
+            by_name.pop((trial.name, key, rival.name), None)
+            missing.append((trial, key, rival))
+    rows: list[Mapping[str, object]] = [row for own in by_name.values() for row in own]
     for trial, key, rival in tqdm(missing, desc=str(pairs_path(path)), disable=None):
         rows += compared(trial, key, rival, _errors(path, trial), _errors(path, rival))
         write_rows(pairs_path(path), rows)
 
 
+def _common(trial: Trial, key: str, rival: Trial) -> dict[str, object]:
+    """The first columns of a pair."""
+    images = {name: getattr(trial, name) for name in IMAGES}
+    return images | {"denoiser": trial.name, "key": key, "rival": rival.name}
+
+
 def _errors_path(path: Path, trial: Trial) -> Path:
     words = f"{trial.dataset}-{trial.size}-{trial.train}-{trial.test}-{trial.name}-{columns(trial)['weights']}"
-    return path.parent / "errors" / f"{re.sub('[^A-Za-z0-9.=+]+', '-', words).strip('-')}.npz"
+    return path.parent / "errors" / f"{re.sub('[^A-Za-z0-9.=+]+', '-', words).strip('-')}.safetensors"
 
 
 def _keep(errors: Errors, path: Path, trial: Trial) -> None:

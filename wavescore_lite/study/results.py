@@ -10,8 +10,8 @@ import numpy as np
 from ..support.checkout import checkout
 from ..support.storage import read_rows
 from .candidates import HELD_OUT, SIGMAS
-from .experiments import pairs_path
-from .trials import Trial, trial_of
+from .tables import pairs_path, read_table
+from .trials import Trial
 
 CERTAIN = 2  # standard errors: a difference within them is called none
 
@@ -40,7 +40,8 @@ class Results:
     FileNotFoundError
         If there is no such table, or no copy of the book to look for it in.
     ValueError
-        If its trials were fitted or scored on different numbers of images.
+        If it is of other images, its trials were fitted or scored on different numbers of them, or rows are missing,
+        doubled or damaged.
 
     Examples
     --------
@@ -52,15 +53,19 @@ class Results:
 
     def __init__(self, dataset: str, size: int, folder: str | Path | None = None) -> None:
         path = Path(checkout() / "results" if folder is None else folder, f"{dataset}-{size}.csv")
-        rows, pairs = read_rows(path), read_rows(pairs_path(path))
-        if not rows:
+        table, pairs = read_table(path), read_rows(pairs_path(path))
+        if not table.rows:
             raise FileNotFoundError(
                 f"there is no table {path}; expected one made by wavescore reproduce --dataset {dataset} --size {size}"
             )
-        if len(counts := {(row["train"], row["test"]) for row in rows}) > 1:
+        if len(counts := {(trial.train, trial.test) for trial in table.rows}) > 1:
             raise ValueError(f"{path} has (train, test) = {sorted(counts)}; expected one number of images of each")
-        found = [(trial_of(row), row) for row in rows]
-        self.trials: dict[str, Trial] = {trial.name: trial for trial, _ in found}
+        if len(about := {(trial.dataset, trial.size) for trial in table.rows} | {(dataset, size)}) > 1:
+            raise ValueError(f"{path} has (dataset, size) = {sorted(about)}; expected {dataset!r} and {size} alone")
+        if ailing := [*table.strays, *(f"{trial.name}: {why}" for trial, why in table.faults.items())]:
+            raise ValueError(f"{path} is damaged, and wavescore reproduce mends it: {'; '.join(ailing)}")
+        found = [(trial, row) for trial, rows in table.rows.items() for row in rows]
+        self.trials: dict[str, Trial] = {trial.name: trial for trial in table.rows}
         self._rows: Rows = {(t.name, row["evaluation"], float(row["sigma"])): row for t, row in found}
         self._pairs: Rows = {(p["denoiser"], p["key"], p["evaluation"], float(p["sigma"])): p for p in pairs}
 

@@ -17,6 +17,7 @@ from ..scores import WaveletScore
 from ..support.checks import check_choice
 from .candidates import Analytic, Baseline, Candidate, Fitted, Trained, load
 
+IMAGES = ("dataset", "size", "train", "test")  # what a table is about, and its first columns
 # Columns of a denoiser, in their order, with what stands there where it has no such thing.
 NOT_GIVEN: dict[str, object] = {
     **{"family": "", "degree": 0, "radius": 0, "extensions": "", "polynomials": "", "fit": "", "draws": 0},
@@ -147,7 +148,7 @@ def columns(trial: Trial) -> dict[str, object]:
     >>> list(row.values())
     ['strokes', 32, 100, 10, 'Wiener', 0, 0, '', '', '', 0, 0.0, 0, '']
     """
-    images = {"dataset": trial.dataset, "size": trial.size, "train": trial.train, "test": trial.test}
+    images = {name: getattr(trial, name) for name in IMAGES}
     return images | NOT_GIVEN | trial.denoiser.columns() | {"seed": trial.seed}
 
 
@@ -166,7 +167,15 @@ def trial_of(row: Mapping[str, str]) -> Trial:
     >>> trial_of({name: str(value) for name, value in columns(trial).items()}) == trial
     True
     """
-    known = {family: kind for kind in (Baseline, Analytic, Trained) for family in kind.registry}
-    kind = known[check_choice("family", row["family"], tuple(known))]
+    kind = _kinds()[check_family(row)]
     size, train, test, seed = (int(row[name]) for name in ("size", "train", "test", "seed"))
     return Trial(row["dataset"], size, train, test, kind.of(row), seed)
+
+
+def check_family(row: Mapping[str, str]) -> str:
+    """The family of a row of a table; a ValueError if it is in no registry."""
+    return check_choice("family", row["family"], tuple(_kinds()))
+
+
+def _kinds() -> dict[str, type[Candidate]]:
+    return {family: kind for kind in (Baseline, Analytic, Trained) for family in kind.registry}

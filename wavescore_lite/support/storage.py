@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import glob
 import hashlib
 import io
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
@@ -19,6 +21,7 @@ from torch.nn.functional import pad
 
 FORMAT = 2
 KEY = "wavescore"  # of digest and header, in the metadata of a safetensors file
+ABANDONED = 24 * 3600.0  # seconds without a write, after which nobody is still at it
 ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio: multiplying by it permutes 64-bit numbers
 
 
@@ -42,6 +45,7 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
     b'hello'
     """
     path = Path(path)
+    clear_parts(path.parent, f"{path.name}.", ABANDONED)
     partial = path.with_name(f"{path.name}.{uuid4().hex}.part")  # of this call alone, whatever else writes here
     try:
         with open(partial, "xb") as file:
@@ -51,6 +55,24 @@ def whole_file(path: str | Path) -> Iterator[BinaryIO]:
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def clear_parts(folder: Path, start: str, age: float = 0.0) -> None:
+    """Remove what killed writes left: files of `folder` that begin with `start` and are `age` seconds old.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / "table.csv.0123.part").touch()
+    >>> clear_parts(folder, "table.csv.")
+    >>> list(folder.iterdir())
+    []
+    """
+    for part in folder.glob(f"{glob.escape(start)}*.part"):
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime >= age:
+                part.unlink()
 
 
 def write(path: str | Path, header: Mapping[str, Any], arrays: Mapping[str, np.ndarray], version: int = FORMAT) -> None:
@@ -163,12 +185,18 @@ def write_rows(path: str | Path, rows: Sequence[Mapping[str, object]]) -> None:
 
 
 def read_rows(path: str | Path) -> list[dict[str, str]]:
-    """Rows of a table that `write_rows` wrote, all values as text; an absent file has none."""
+    """Rows of a table that `write_rows` wrote, all values as text; an absent file has none.
+
+    A byte order mark, which spreadsheets put in front, is no part of it. A ValueError if the file is no CSV in UTF-8.
+    """
     path = Path(path)
     if not path.exists():
         return []
-    with open(path, newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as stream:
+            return list(csv.DictReader(stream))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{path} is no table in UTF-8: {error}") from error
 
 
 def image_checksum(images: torch.Tensor) -> int:

@@ -60,8 +60,9 @@ def write_mnist(folder, monkeypatch):
         monkeypatch.setitem(mnist.COUNTS, split, count)
     for (split, kind), name in mnist.FILES.items():
         shape = (mnist.COUNTS[split], *((28, 28) if kind == "images" else ()))
-        header = np.array([0x0800 + len(shape), *shape], dtype=">u4").tobytes()
-        (raw / f"{name}.gz").write_bytes(gzip.compress(header + bytes(int(np.prod(shape)))))
+        content = np.array([0x0800 + len(shape), *shape], dtype=">u4").tobytes() + bytes(int(np.prod(shape)))
+        (raw / f"{name}.gz").write_bytes(gzip.compress(content))
+        monkeypatch.setitem(mnist.DIGESTS, name, hashlib.sha256(content).hexdigest())
 
 
 def test_demo_prints_the_table_and_draws(here):
@@ -278,6 +279,17 @@ def test_data_says_where_mnist_was_found(tmp_path, monkeypatch):
         assert said.startswith(f"{place} {tmp_path / 'data'} found")
         assert "the cache folder" in said
         assert "MNIST is used: load_images('auto') reads it" in said
+
+
+def test_data_without_a_home_directory_says_how_to_get_mnist(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr("pathlib.Path.home", no_home)
+    code, said = run("data")
+    assert code == 0, said
+    assert said.startswith("MNIST is not there. Any of these will do: - on a machine with network")
 
 
 def test_data_says_how_to_get_mnist(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 from tools.notebooks import ROOT
 
@@ -80,6 +81,17 @@ def test_torch_and_torchvision_are_a_pair():
     assert exact_version(PINNED["torchvision"]) == "0.28.0"
 
 
+@pytest.mark.parametrize("file", ["requirements.txt", "README.md", "book/troubleshooting.md"])
+def test_the_build_for_cpus_is_named_where_people_look(file):
+    """A version such as 2.13.0+cpu is within the pin, and newer than 2.13.0: pip takes it where it is offered."""
+    text = (ROOT / file).read_text(encoding="utf-8")
+    assert "PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu make setup" in text
+    for name in ("torch", "torchvision"):
+        pinned = exact_version(PINNED[name])
+        assert PINNED[name].specifier.contains(f"{pinned}+cpu")
+        assert Version(f"{pinned}+cpu") > Version(pinned)
+
+
 def test_versions_of_package_and_citation_agree():
     import wavescore_lite
 
@@ -98,7 +110,7 @@ def imported(path):
 @pytest.mark.parametrize(
     ("folder", "extras"),
     [
-        ("wavescore_lite", ["download", "course"]),
+        ("wavescore_lite", ["course"]),
         ("tools", ["book"]),
         ("assignments", ["course"]),
         ("tests", ["book", "course", "test"]),

@@ -25,7 +25,7 @@ def data(
         places = loading.where(root, name)
         for place, folder, state in places:
             typer.echo(f"{place:>16}  {folder}  {state}")
-        if places[0][2] == "found":
+        if places and places[0][2] == "found":
             asked = "auto" if name == registry.AUTO[0] else name
             typer.echo(f"\n{files.title} is used: load_images({asked!r}) reads it.\n")
         else:

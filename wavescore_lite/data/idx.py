@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+_sound: set[tuple[Path, int, int, str]] = set()
+"""Files whose contents were verified: path, size, time of the last change, digest."""
 
-def read_idx(path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
+
+def read_idx(path: str | Path, shape: tuple[int, ...], sha256: str | None = None) -> np.ndarray:
     """Read an IDX file of unsigned bytes, or its gzipped twin ``path + ".gz"``; refuse all but the given shape.
+
+    Parameters
+    ----------
+    path : path
+    shape : tuple of int
+    sha256 : str, optional
+        Digest of the whole file, unzipped, in hexadecimal. It is compared once for each file in a process, and again
+        when size or time of the file have changed.
 
     Returns
     -------
@@ -21,7 +33,7 @@ def read_idx(path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
     FileNotFoundError
         Neither file is there.
     ValueError
-        The file is cut short or too long, has another magic number or shape, or is no sound gzip.
+        The file is cut short or too long, has another magic number, shape or digest, or is no sound gzip.
     """
     plain = Path(path)
     file = plain if plain.is_file() else plain.with_name(plain.name + ".gz")
@@ -43,4 +55,15 @@ def read_idx(path: str | Path, shape: tuple[int, ...]) -> np.ndarray:
     if len(data) != expected:
         fault = "truncated" if len(data) < expected else "too long"
         raise ValueError(f"{file} is {fault}: {len(data)} bytes, expected {expected}")
+    if sha256 is not None:
+        _verify(file, data, sha256)
     return np.frombuffer(data, dtype=np.uint8, offset=start).reshape(shape)
+
+
+def _verify(file: Path, data: bytes, sha256: str) -> None:
+    stat = file.stat()
+    key = (file.absolute(), stat.st_size, stat.st_mtime_ns, sha256)
+    if key not in _sound:
+        if (found := hashlib.sha256(data).hexdigest()) != sha256:
+            raise ValueError(f"{file} is damaged: its contents have sha256 {found}, expected {sha256}")
+        _sound.add(key)

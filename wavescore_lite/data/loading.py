@@ -92,7 +92,7 @@ def resolve_dataset(name: str = "auto", root: Root = None) -> str:
     files = dataset(chosen).files
     if files is None:
         return chosen
-    place = files.places(root)[0]
+    place = next(iter(files.places(root)), None)
     if name == "auto":
         return _decide(files, place)
     _ensure(files, place)
@@ -111,8 +111,8 @@ def where(root: Root = None, name: str = AUTO[0]) -> list[tuple[str, Path, str]]
     files = dataset(name).files
     if files is None:
         return []
-    chosen, *others = files.places(root)
-    return [(*chosen, files.state(chosen)), *((*place, "not looked at") for place in others)]
+    places = files.places(root)
+    return [(*place, "not looked at" if k else files.state(place)) for k, place in enumerate(places)]
 
 
 def _request(name: str, split: str, limit: int | None, root: Root) -> tuple[Dataset, int]:
@@ -123,17 +123,24 @@ def _request(name: str, split: str, limit: int | None, root: Root) -> tuple[Data
 
 
 @cache
-def _ensure(files: Files, place: Place) -> str:
+def _ensure(files: Files, place: Place | None) -> str:
+    if place is None:
+        nowhere = "this user has no home directory; expected WAVESCORE_DATA or XDG_CACHE_HOME"
+        raise DataUnavailable(f"there is no folder to look for {files.title} in: {nowhere}")
     return files.ensure(place)
 
 
 @cache
-def _decide(files: Files, place: Place) -> str:
+def _decide(files: Files, place: Place | None) -> str:
     preferred, otherwise = AUTO
     try:
         how = _ensure(files, place)
-    except DataUnavailable as error:
-        print(f"wavescore: the dataset is {otherwise}, because {error}", file=sys.stderr)
+    except DataUnavailable:
+        what = files.title
+        print(
+            f"{what} not found: using the built-in {otherwise}. `wavescore data` says how to get {what}.",
+            file=sys.stderr,
+        )
         return otherwise
     print(f"wavescore: the dataset is {preferred}, {how}", file=sys.stderr)
     return preferred

@@ -3,23 +3,21 @@
 The files are looked for in one place: the folder given as `root`, else the one named by the environment variable
 ``WAVESCORE_DATA``, else the cache folder (``wavescore`` in ``$XDG_CACHE_HOME`` or ``~/.cache``), into which alone
 they are downloaded; ``WAVESCORE_OFFLINE=1`` forbids that. In each the layout is torchvision's,
-``MNIST/raw/train-images-idx3-ubyte`` and its three companions, gzipped or not.
+``MNIST/raw/train-images-idx3-ubyte`` and its three companions, gzipped or not. Their contents are compared with known
+digests, so that no pixel and no label is another one than everybody's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import socket
-import sys
-import tempfile
 import threading
+import time
 import urllib.request
-import warnings
-from collections.abc import Iterator
+from collections.abc import Sequence
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from urllib.error import HTTPError
 
 import numpy as np
 import torch
@@ -36,11 +34,23 @@ FILES = {
     for split, prefix in (("train", "train"), ("test", "t10k"))
     for kind, ending in (("images", "idx3"), ("labels", "idx1"))
 }
-CACHE = "the cache folder"
-WAYS = (
-    "set WAVESCORE_DATA to a folder that holds MNIST/raw/train-images-idx3-ubyte and its companions, "
-    "or go online with a torchvision that matches torch, or use the dataset 'strokes', which needs neither"
+DIGESTS = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+    "train-images-idx3-ubyte.gz": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+    "train-labels-idx1-ubyte.gz": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+    "t10k-images-idx3-ubyte.gz": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+    "t10k-labels-idx1-ubyte.gz": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+}
+"""SHA-256 of the files, and of the zipped ones as servers have them."""
+SERVERS = (
+    "https://ossci-datasets.s3.amazonaws.com/mnist/",
+    "https://storage.googleapis.com/cvdf-datasets/mnist/",
 )
+CACHE = "the cache folder"
+WAYS = "set WAVESCORE_DATA to a folder that holds MNIST/raw, or use 'strokes'; `wavescore data` says more"
 ADVICE = """\
   - on a machine with network: python -c "import wavescore_lite as ws; ws.load_images('mnist')"
   - put the four files of MNIST (gzipped or not) in FOLDER/MNIST/raw and set WAVESCORE_DATA=FOLDER
@@ -53,16 +63,14 @@ BATCH = 2048
 
 def places(root: Root = None) -> list[Place]:
     """The places that are set, in the order in which they decide: only the first is looked at."""
-    given = [
-        ("root", root),
-        ("WAVESCORE_DATA", os.environ.get("WAVESCORE_DATA") or None),
-        (CACHE, cache_folder()),
-    ]
+    given = [("root", root), ("WAVESCORE_DATA", os.environ.get("WAVESCORE_DATA") or None)]
+    with contextlib.suppress(FileNotFoundError):  # a user without a home directory has no cache folder
+        given.append((CACHE, cache_folder()))
     return [Place(name, Path(folder).expanduser()) for name, folder in given if folder is not None]
 
 
 def ensure(place: Place) -> str:
-    """Have MNIST in `place`, fetching it into the cache folder if that is the place; say how it came there.
+    """Have MNIST in `place`, fetching what is missing if that is the cache folder; say how it came there.
 
     Raises
     ------
@@ -71,12 +79,12 @@ def ensure(place: Place) -> str:
     FileNotFoundError, ValueError
         Some of the files are missing, or one is damaged.
     """
-    if is_complete(place.folder):
+    fetched = place.name == CACHE
+    if not (fetched and _missing(place.folder)) and is_complete(place.folder):
         return f"found in {place.name}"
-    if place.name != CACHE:
-        files = f"{', '.join(FILES.values())} (or .gz)"
-        raise DataUnavailable(f"{place.name} holds no MNIST: {_raw(place.folder)} has none of {files}; {WAYS}")
-    _download(place.folder)
+    if not fetched:
+        raise DataUnavailable(f"{place.name} holds no MNIST: {_raw(place.folder)} has none of its four files; {WAYS}")
+    _fetch(place.folder)
     return f"downloaded into {place.name}"
 
 
@@ -90,7 +98,7 @@ def state(place: Place) -> str:
 
 def is_complete(folder: Path) -> bool:
     """Whether all four files are there and sound: False if none is there, an error if some are missing or damaged."""
-    if not any((_raw(folder) / (file + ending)).exists() for file in FILES.values() for ending in ("", ".gz")):
+    if len(_missing(folder)) == len(FILES):
         return False
     for split, kind in FILES:
         read(folder, split, kind)
@@ -99,11 +107,9 @@ def is_complete(folder: Path) -> bool:
 
 def read(folder: Path, split: str, kind: str) -> np.ndarray:
     """Images, uint8 [n, 28, 28], or labels, uint8 [n], of one split; the errors are those of `read_idx`."""
-    path = _raw(folder) / FILES[split, kind]
-    data = read_idx(path, (COUNTS[split], SIDE, SIDE) if kind == "images" else (COUNTS[split],))
-    if kind == "labels" and data.max() > 9:
-        raise ValueError(f"{path} holds the label {data.max()}; expected digits 0 to 9")
-    return data
+    file = FILES[split, kind]
+    shape = (COUNTS[split], SIDE, SIDE) if kind == "images" else (COUNTS[split],)
+    return read_idx(_raw(folder) / file, shape, DIGESTS[file])
 
 
 def resize(images: np.ndarray, size: int) -> torch.Tensor:
@@ -135,71 +141,60 @@ def _raw(folder: Path) -> Path:
     return folder / "MNIST" / "raw"
 
 
-def _download(folder: Path) -> None:
-    """Fetch MNIST beside its final place and move it there in one step: no part of it is ever taken for data."""
+def _missing(folder: Path) -> list[str]:
+    """Which of the four files are neither there nor zipped."""
+    return [f for f in FILES.values() if not any((_raw(folder) / (f + ending)).exists() for ending in ("", ".gz"))]
+
+
+def _fetch(folder: Path) -> None:
+    """Fetch the zipped files that are missing; each is moved into place when its digest is right."""
     if os.environ.get("WAVESCORE_OFFLINE", "") not in ("", "0"):
         raise DataUnavailable(f"MNIST is not in {CACHE} and WAVESCORE_OFFLINE forbids fetching it; {WAYS}")
-    fetcher = _import_fetcher()
+    files = [f"{file}.gz" for file in _missing(folder)]
     try:
-        if not any(_answers(mirror + fetcher.resources[0][0]) for mirror in fetcher.mirrors):
-            raise OSError("no server answers")
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix="mnist-", dir=folder) as scratch:
-            with _socket_timeout(PATIENCE), contextlib.redirect_stdout(sys.stderr):
-                fetcher(scratch, download=True)
-            is_complete(Path(scratch))
-            _settle(_raw(Path(scratch)), _raw(folder))
-    except (OSError, RuntimeError, ValueError, HTTPException) as error:
+        servers = _answering(files[0])
+        for file in files:
+            _fetch_file(file, servers, _raw(folder))
+        is_complete(folder)
+    except (OSError, ValueError) as error:
         raise DataUnavailable(f"MNIST could not be fetched ({_line(error)}); {WAYS}") from None
 
 
-def _import_fetcher() -> Any:
-    """``torchvision.datasets.MNIST``, which verifies checksums; a build made for another torch fails in many ways."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            from torchvision.datasets import MNIST
-    except Exception as error:
-        raise DataUnavailable(
-            f"MNIST cannot be fetched, because torchvision does not import ({_line(error)}); {WAYS}"
-        ) from None
-    return MNIST
+def _fetch_file(file: str, servers: Sequence[str], folder: Path) -> None:
+    """Fetch a file from the first server that has it sound."""
+    import pooch  # here, because data that are there need none of it
+
+    failed: Exception = OSError("no server answers")
+    for server in servers:
+        loader = pooch.HTTPDownloader(timeout=PATIENCE, stream=False)  # some megabytes; a stream is left open
+        try:
+            pooch.retrieve(server + file, f"sha256:{DIGESTS[file]}", file, folder, downloader=loader)
+            return
+        except (OSError, ValueError) as error:
+            failed = error
+    raise failed
 
 
-def _answers(url: str) -> bool:
-    """Whether a server answers in time; in a thread, because a name lookup has no time limit of its own."""
-    heard = threading.Event()
+def _answering(file: str) -> list[str]:
+    """The servers that answer in time, all asked at once; in threads, for a name lookup has no limit of its own."""
+    heard: set[str] = set()
 
-    def ask() -> None:
-        request = urllib.request.Request(url, method="HEAD")
-        silent = contextlib.suppress(OSError, HTTPException, ValueError)
-        with silent, urllib.request.urlopen(request, timeout=PATIENCE):
-            heard.set()
+    def ask(server: str) -> None:
+        with contextlib.suppress(OSError, HTTPException, ValueError):
+            request = urllib.request.Request(server + file, method="HEAD")
+            try:
+                urllib.request.urlopen(request, timeout=PATIENCE).close()
+            except HTTPError as error:  # which is an answer too, if only that it lacks this file
+                error.close()
+            heard.add(server)
 
-    asking = threading.Thread(target=ask, daemon=True)
-    asking.start()
-    asking.join(PATIENCE)
-    return heard.is_set()
-
-
-@contextlib.contextmanager
-def _socket_timeout(seconds: float) -> Iterator[None]:
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(seconds)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)
-
-
-def _settle(source: Path, target: Path) -> None:
-    """Move a folder into place; if another process was first, its complete copy stays."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.replace(source, target)
-    except OSError:
-        if not is_complete(target.parent.parent):
-            raise
+    asking = [threading.Thread(target=ask, args=(server,), daemon=True) for server in SERVERS]
+    for thread in asking:
+        thread.start()
+    end = time.monotonic() + PATIENCE
+    for thread in asking:
+        thread.join(max(0.0, end - time.monotonic()))
+    return [server for server in SERVERS if server in heard]
 
 
 def _line(error: Exception) -> str:

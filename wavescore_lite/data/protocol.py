@@ -32,7 +32,8 @@ class Files:
     Attributes
     ----------
     places : callable
-        From a root to the places that are set, one or more; only the first is looked at.
+        From a root to the places that are set; only the first is looked at. A user without a home directory may have
+        none.
     ensure : callable
         Have the data in a place, fetching them if that is how they come there, and say how they came. It raises
         `DataUnavailable` if they are not there, and another OSError or a ValueError if they are damaged.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import os
-import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from ..support.storage import cache_folder, whole_file
+from ..support.storage import cache_folder, read, write
 
 SHARD = 2000  # images in a file
 
@@ -44,19 +42,18 @@ def drawn(draw: Callable[[np.ndarray], np.ndarray], name: str, count: int, total
 def _shard(draw: Callable[[np.ndarray], np.ndarray], name: str, count: int, total: int, start: int) -> np.ndarray:
     """Images from `start` to the end of its shard or to `count`."""
     stop, end = min(start + SHARD, count), min(start + SHARD, total)
-    file = cache_folder() / f"{name}-{start}.npz"
-    with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        images: np.ndarray = np.load(io.BytesIO(file.read_bytes()))["images"]
-        if len(images) == end - start and images.dtype == np.uint8:
+    with suppress(OSError, ValueError):
+        images = read(_file(name, start), "images")[1]["images"]
+        if len(images) == end - start:
             return images[: stop - start]
     images = draw(np.arange(start, stop))
     if stop == end:
         with suppress(OSError):
-            _keep(file, images)
+            file = _file(name, start)
+            file.parent.mkdir(parents=True, exist_ok=True)
+            write(file, {"kind": "images"}, {"images": images})
     return images
 
 
-def _keep(file: Path, images: np.ndarray) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(file) as stream:
-        np.savez(stream, images=images)
+def _file(name: str, start: int) -> Path:
+    return cache_folder() / f"{name}-{start}.safetensors"

@@ -26,8 +26,17 @@ ODD = np.uint64(0x9E3779B97F4A7C15)  # 2^64 divided by the golden ratio: multipl
 
 
 def cache_folder() -> Path:
-    """Where the package keeps what it fetched or drew: ``$XDG_CACHE_HOME/wavescore``, else ``~/.cache/wavescore``."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "wavescore"
+    """Where the package keeps what it fetched or drew: ``$XDG_CACHE_HOME/wavescore``, else ``~/.cache/wavescore``.
+
+    Raises
+    ------
+    FileNotFoundError
+        If the first is not set, and the user has no home directory.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache").expanduser() / "wavescore"
+    except RuntimeError:
+        raise FileNotFoundError("this user has no home directory to keep files in; expected XDG_CACHE_HOME") from None
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from bs4 import BeautifulSoup
 
-from tools import links
+from tools import build, links
 from tools.build import SiteError, build_site
 from tools.notebooks import ROOT, code_cells, pages, read, stage
 from tools.screenshots import THEMES, WIDTHS, built_pages, find_browser, launch, offline_page, visit
@@ -276,3 +276,12 @@ def test_the_theme_can_be_switched(site, browser):
             page.locator("button.theme-switch-button:visible").first.click()
             seen.add(page.get_attribute("html", "data-theme"))
     assert seen == {"light", "dark"}
+
+
+def test_a_copy_that_cannot_be_written_to_is_named(monkeypatch):
+    """Such as one on a disk that is mounted to be read."""
+    monkeypatch.setattr(sys, "argv", ["build"])
+    monkeypatch.setattr(build.os, "access", lambda folder, mode: False)
+    monkeypatch.setattr(build, "stage", lambda target: pytest.fail("began all the same"))
+    with pytest.raises(SystemExit, match=r"_build cannot be written to; expected a copy of the book in a folder"):
+        build.main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -47,8 +48,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tools.build", description=__doc__)
     parser.add_argument("--execute", action="store_true", help="run the chapters first (copies of them)")
     execute = parser.parse_args().execute
-    site = ROOT / "_build" / "html"
-    source = stage(ROOT / "_build" / "source")
+    folder = ROOT / "_build"
+    if not os.access(folder if folder.exists() else ROOT, os.W_OK):
+        sys.exit(f"{folder} cannot be written to; expected a copy of the book in a folder that is yours")
+    site, source = folder / "html", stage(folder / "source")
     try:
         if execute:
             import wavescore_lite as ws

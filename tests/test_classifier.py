@@ -61,6 +61,11 @@ def test_features_of_training_images_have_mean_0_and_variance_1():
     assert_allclose(features.var(dim=0).mean(), 1, atol=0.1)
 
 
+def test_documented_parameters_are_the_classifiers():
+    stated = re.search(r"There are ([\d,]+) weights\s+for images of 32 x 32", Classifier.__doc__)
+    assert sum(weights.numel() for weights in Classifier(32).parameters()) == int(stated[1].replace(",", ""))
+
+
 def test_features_are_of_each_image_alone_and_of_what_lies_in_0_to_1():
     classifier = ws.load_classifier("strokes")
     images = 2 * torch.rand((300, 32, 32), generator=torch.Generator().manual_seed(0)).double() - 0.5

@@ -134,8 +134,9 @@ def memorisation(samples: torch.Tensor, held_out: torch.Tensor, training: torch.
     -------
     dict of float
         "nearest", the median distance of samples to their nearest training image over that of held-out images: 1 for
-        new images of the same law, 0 for copies; it is above 1 for what is like no image. "copied", the share of
-        samples that are nearer than all but a hundredth of held-out images: 0.01 for new images, 1 for copies.
+        new images of the same law, 0 for copies; above 1 for what is like no image, and a little below it for what is
+        smoother than images. "copied", the share of samples that are as near as the nearest hundredth of held-out
+        images: 0.01 for new images, 1 for copies.
 
     Raises
     ------

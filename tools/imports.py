@@ -44,6 +44,8 @@ ORDER = (
     "joint_score",
     "closed_form",
     "sampling",
+    "reverse_flow",
+    "reverse_steps",
     "similarity",
     "metrics",
     "probes",

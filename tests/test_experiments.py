@@ -292,6 +292,9 @@ ROWS = {
     "another size": lambda rows: alter(rows, "Wiener", 1, size="16"),
     "another number of images": lambda rows: alter(rows, "Wiener", 1, train="61"),
     "no number of images": lambda rows: alter(rows, "Wiener", 1, train="sixty"),
+    "words where nothing is given": lambda rows: alter(rows, "Wiener", 1, draws="some"),
+    "another count of parameters": lambda rows: alter(rows, "Wiener", 1, parameters="many"),
+    "negative seconds": lambda rows: alter(rows, "Wiener", 1, seconds="-1"),
     "another resize": lambda rows: alter(rows, "Wiener", 1, resize="nearest"),
     "another version": lambda rows: alter(rows, "Wiener", 1, version="0.0.1"),
 }
@@ -556,6 +559,44 @@ class TestReproduce:
         trials = 2 * (len(FAMILIES) + 1)  # two degrees of each family, and once more jointly
         assert f"hermite  {trials:3} trials, 0 of them" in result.output
         assert not list(tmp_path.iterdir())
+
+    def test_says_what_is_damaged_and_measures_it_again(self, tmp_path):
+        arguments, path = (
+            [*self.ARGUMENTS, "--figure", "baselines", "--output", str(tmp_path)],
+            tmp_path / "strokes-16.csv",
+        )
+        assert CliRunner().invoke(app, arguments).exit_code == 0
+        whole = read_rows(path)
+        write_rows(path, [*alter(whole, "Wiener", 1, mse="nan"), whole[0] | {"train": "some"}])
+        for more, there in (
+            (["--list"], f"{len(BASELINES)} trials, {len(BASELINES) - 1} of them"),
+            ([], "is complete"),
+        ):
+            result = CliRunner().invoke(app, [*arguments, *more])
+            assert result.exit_code == 0
+            (line,) = [line for line in result.output.splitlines() if "is not whole" in line]
+            assert line.startswith(
+                f"{path} is not whole, and what is asked for is measured again: line {len(whole) + 2}:"
+            )
+            assert "Wiener: mse is 'nan'" in line
+            assert there in result.output
+        assert by_content(read_rows(path)) == by_content(whole)
+        assert "is not whole" not in CliRunner().invoke(app, arguments).output
+
+    def test_of_two_runs_at_once_one_measures(self, tmp_path):
+        command = [sys.executable, "-c", "from wavescore_lite.cli import app; app()", *self.ARGUMENTS, *self.FIGURES]
+        command += ["--output", str(tmp_path)]
+        runs = [
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for _ in range(2)
+        ]
+        said = {run.wait(): run.communicate()[0] for run in runs}
+        path = tmp_path / "strokes-16.csv"
+        if 1 in said:  # else the second began when the first had ended
+            assert f"another run is at work on {path}; wait until it has ended, or choose another folder" in said[1]
+        assert 0 in said
+        table = read_table(path)
+        assert not table.faults
+        assert len(table.rows) == len(BASELINES) + 2 * len(FAMILIES) + 2
 
     def test_lists_what_is_left_out(self, tmp_path, monkeypatch):
         monkeypatch.setitem(plan.HIGHEST_JOINT, ("local_coupled", True), (2, 2))

@@ -84,20 +84,25 @@ def fault(trial: Trial, rows: Sequence[Row], release: str | None = None) -> str:
     for place in [*wanted, *found]:
         if found[place] != (place in wanted):
             return f"{found[place]} rows for {place[0]}, sigma = {place[1]:g}, and not {int(place in wanted)}"
-    for row in rows:
-        errors = {name: row[name] for name in row if name in ("mse", "standard_error") or name.startswith("mse_")}
-        others = {"psnr": row["psnr"], **({"ssim": row["ssim"]} if trial.size >= WINDOW else {})}
-        for name, value in {**errors, **others}.items():
-            if not math.isfinite(_number(value)) or (name in errors and _number(value) < 0):
-                return f"{name} is {value!r}"
-        shares = sum(_number(value) for name, value in errors.items() if name.startswith("mse_"))
-        if abs(shares - _number(row["mse"])) > ROUNDING:
-            return f"mse is {row['mse']}, and its shares sum to {shares:.7f}"
-        if row["resize"] != (sizing := dataset(trial.dataset).sizing):
-            return f"resize is {row['resize']!r}, and not {sizing!r}"
-        if release and row["version"] != release:
-            return f"of version {row['version']!r}, and not {release!r}"
-    return ""
+    same = columns(trial) | {"resize": dataset(trial.dataset).sizing} | ({"version": release} if release else {})
+    return next(filter(None, (_fault_of_row(row, trial.size, same) for row in rows)), "")
+
+
+def _fault_of_row(row: Row, size: int, same: Mapping[str, object]) -> str:
+    """What is wrong with the numbers of a row first of all, or with those values that must be the `same`."""
+    errors = {name: row[name] for name in row if name in ("mse", "standard_error") or name.startswith("mse_")}
+    counts = {name: row[name] for name in ("parameters", "seconds") if row[name]}
+    others = {"psnr": row["psnr"], **({"ssim": row["ssim"]} if size >= WINDOW else {})}
+    for name, value in {**errors, **counts, **others}.items():
+        if not math.isfinite(_number(value)) or (name not in others and _number(value) < 0):
+            return f"{name} is {value!r}"
+    shares = sum(_number(value) for name, value in errors.items() if name.startswith("mse_"))
+    if abs(shares - _number(row["mse"])) > ROUNDING:
+        return f"mse is {row['mse']}, and its shares sum to {shares:.7f}"
+    differing = (
+        f"{name} is {row[name]!r}, and not {str(value)!r}" for name, value in same.items() if row[name] != str(value)
+    )
+    return next(differing, "")
 
 
 def places(trial: Trial) -> list[tuple[str, float]]:

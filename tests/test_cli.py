@@ -213,7 +213,7 @@ def test_train_writes_what_load_network_reads_and_prints_its_line(here):
     assert f"{weights.relative_to(here)} is trained; its line of the table of checksums:" in said
     line = (folder / "table.csv").read_text().splitlines()[1]
     assert said.endswith(line)
-    assert line.split(",")[3] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert line.split(",")[5] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert load_network("unet-small", 8, "strokes", folder).num_parameters == 168_801
     assert [path.name for path in here.iterdir()] == ["runs"]
 
@@ -228,7 +228,7 @@ def test_train_goes_on_where_it_stopped(here, monkeypatch):
     assert run(*TRAIN, *options)[0] == 0
     code, said = run(*TRAIN, *options, "--seed", "1")
     assert code == 2
-    assert "checkpoint.npz is of a run with seed 0, not 1; expected the same, or another folder" in said
+    assert "checkpoint.safetensors is of a run with seed 0, not 1; expected the same, or another folder" in said
 
 
 @pytest.mark.parametrize(

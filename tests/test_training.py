@@ -10,16 +10,16 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from scipy.stats import chisquare, kstest
+from scipy.stats import chisquare, kstest, norm
 from typer.testing import CliRunner
 
 import wavescore_lite as ws
 from wavescore_lite.cli import app
 from wavescore_lite.metrics import denoising_mse
-from wavescore_lite.networks import training
+from wavescore_lite.networks import SIGMA_RANGES, training
 from wavescore_lite.networks.recipes import TRAINING, Recipe, averaging, batch, learning_rate, split
 from wavescore_lite.networks.training import Run, denoising_loss, train
-from wavescore_lite.noise import FITTING, SCORING, standard_normal
+from wavescore_lite.noise import FITTING, SAMPLING, SCORING, standard_normal
 
 pytestmark = pytest.mark.usefixtures("single_threaded")
 
@@ -71,20 +71,31 @@ def test_a_batch_is_a_function_of_seed_and_step(images):
     assert len({tuple(sigma.tolist()) for sigma in drawn}) == 4
 
 
-def test_batches_have_the_distribution_they_state():
-    """Images uniform, log sigma uniform and one in each stratum, noise normal and not the noise of scores or fits."""
+def root_places(sigma):
+    return (sigma.sqrt() - 0.1**0.5) / (5**0.5 - 0.1**0.5)
+
+
+def log_normal_places(sigma):
+    low, high = norm(0, 1.4).cdf(np.log([0.01, 40.0]))
+    return torch.from_numpy((norm(0, 1.4).cdf(sigma.double().log()) - low) / (high - low))
+
+
+@pytest.mark.parametrize(("noise", "places"), [("root", root_places), ("log-normal", log_normal_places)])
+def test_batches_have_the_distribution_they_state(noise, places):
+    """Images uniform, sigma of its law and one in each stratum, noise normal and not the noise of scores or fits."""
     numbered = torch.arange(20.0)[:, None, None].expand(20, 8, 8)
-    recipe = replace(RECIPE, batch=100)
+    recipe = replace(RECIPE, batch=100, noise=noise)
     drawn = [batch(numbered, step, recipe) for step in range(20)]
     clean, sigma, noisy = (torch.cat(parts) for parts in zip(*drawn, strict=True))
     assert chisquare(np.bincount(clean[:, 0, 0].int().numpy(), minlength=20)).pvalue > 1e-3
-    place = (sigma.sqrt() - 0.1**0.5) / (5**0.5 - 0.1**0.5)
+    place = places(sigma)
     assert kstest(place.numpy(), "uniform").pvalue > 1e-3
     assert_allclose((100 * place.view(20, 100)).floor(), torch.arange(100.0).expand(20, 100), atol=1e-9)
+    assert (sigma.min() > SIGMA_RANGES[noise][0]) & (sigma.max() < SIGMA_RANGES[noise][1])
     noise = ((noisy - clean) / sigma[:, None, None]).numpy()
     assert kstest(noise.ravel(), "norm").pvalue > 1e-3
     assert abs(np.corrcoef(clean[:, 0, 0], sigma)[0, 1]) < 5 / 2000**0.5
-    assert TRAINING not in (FITTING, SCORING)
+    assert len({TRAINING, FITTING, SCORING, SAMPLING}) == 4
     for stream in (FITTING, SCORING):
         other = standard_normal(0, 100, (8, 8), seed=0, stream=stream).numpy()
         assert abs(np.corrcoef(noise[:100].ravel(), other.ravel())[0, 1]) < 5 / 6400**0.5
@@ -182,7 +193,7 @@ def test_log_has_its_columns_and_the_errors_of_the_written_network(finished, ima
     for sigma in (0.25, 0.5, 1, 2, 3, 4):
         assert_allclose(float(rows[-1][f"mse_{sigma}"]), ws.denoising_mse(loaded, images[54:], sigma), atol=1e-6)
     assert sorted(path.name for path in folder.iterdir()) == [
-        "checkpoint.npz",
+        "checkpoint.safetensors",
         "table.csv",
         LOG,
         "unet-small-strokes-8.safetensors",
@@ -240,7 +251,7 @@ def test_the_seed_decides(finished, images, tmp_path):
 def test_a_folder_keeps_to_its_run(finished, images):
     folder, line = finished
     for change, message in (
-        ({"steps": 8}, "checkpoint.npz is of a run with steps 7, not 8; expected the same, or another folder"),
+        ({"steps": 8}, "checkpoint.safetensors is of a run with steps 7, not 8; expected the same, or another folder"),
         ({"seed": 1, "batch": 5}, "batch 6, not 5; seed 0, not 1"),
         ({"network": "cnn"}, "network unet-small, not cnn"),
     ):
@@ -252,8 +263,8 @@ def test_a_folder_keeps_to_its_run(finished, images):
 
 
 def test_a_damaged_checkpoint_is_refused(images, tmp_path):
-    (tmp_path / "checkpoint.npz").write_bytes(b"not whole")
-    with pytest.raises(ValueError, match=r"checkpoint\.npz is cut short, damaged or no wavescore file"):
+    (tmp_path / "checkpoint.safetensors").write_bytes(b"not whole")
+    with pytest.raises(ValueError, match=r"checkpoint\.safetensors is cut short, damaged or no wavescore file"):
         train(RECIPE, images, tmp_path)
 
 

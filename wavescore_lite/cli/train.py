@@ -9,7 +9,7 @@ import typer
 
 import wavescore_lite as ws
 
-from ..networks.designs import DESIGNS
+from ..networks.designs import DESIGNS, SIGMA_RANGES
 from .options import Dataset, Device
 
 
@@ -26,13 +26,14 @@ def train(
     seed: Annotated[int, typer.Option(help="Of the first weights and of every batch.", min=0)] = 0,
     log_every: Annotated[int, typer.Option(help="Steps between lines of the log, and checkpoints.", min=1)] = 500,
     bfloat16: Annotated[bool, typer.Option("--bfloat16", help="Train in 16 bits, where that is faster.")] = False,
+    noise: Annotated[str, typer.Option(help=f"Law of the noise levels: {', '.join(SIGMA_RANGES)}.")] = "log-normal",
     device: Device = "cpu",
     output: Annotated[Path | None, typer.Option(help="Folder, by default runs/NETWORK-DATASET-SIZE.")] = None,
 ) -> None:
     """Train a denoiser to compare with: a CNN or a U-Net, from no test image.
 
-    Stop it at any moment: the same command goes on from the last checkpoint. The folder gets a log, checkpoint.npz and,
-    at the end, the weights with their line of the table of checksums.
+    Stop it at any moment: the same command goes on from the last checkpoint. The folder gets a log, a
+    checkpoint and, at the end, the weights with their line of the table of checksums.
 
     Example: wavescore train unet-small --size 32 --steps 20000
     """
@@ -44,13 +45,13 @@ def train(
     try:
         check_device(device)
         name = ws.resolve_dataset(dataset)
-        recipe = Recipe(network, name, size, images, steps, batch, learning_rate, seed, log_every, bfloat16)
-        folder = output or Path("runs") / f"{network}-{name}-{size}"
+        recipe = Recipe(network, name, size, images, steps, batch, learning_rate, seed, log_every, bfloat16, noise)
+        folder = output or Path("runs", weights_file(network, size, name, seed)).with_suffix("")
         line = training.train(recipe, ws.load_images(name, size, "train", images), folder, device)
     except (ValueError, TypeError, OSError) as error:
         raise typer.BadParameter(str(error)) from error
     except RuntimeError as error:
         typer.echo(f"\n{error}", err=True)
         raise typer.Exit(1) from error
-    typer.echo(f"\n{folder / weights_file(network, size, name)} is trained; its line of the table of checksums:")
+    typer.echo(f"\n{folder / weights_file(network, size, name, seed)} is trained; its line of the table of checksums:")
     typer.echo(",".join(line.values()))

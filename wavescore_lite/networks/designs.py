@@ -1,4 +1,4 @@
-"""Designs of the trained denoisers, as data: how many channels, how many residual blocks, where there is attention."""
+"""Trained denoisers as data: how many channels, how many residual blocks, where there is attention; which noise."""
 
 from __future__ import annotations
 
@@ -44,3 +44,5 @@ DESIGNS = {
     "unet-wide": Design(channels=(32, 64, 128)),
     "unet-attention": Design(channels=(16, 32, 64, 128), attention=2),
 }
+
+SIGMA_RANGES = {"log-normal": (0.01, 40.0), "root": (0.1, 5.0)}  # noise trained on, by the law of its levels

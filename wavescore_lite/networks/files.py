@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
-import safetensors.torch
-
 from ..support.checks import check_device
-from ..support.storage import read_rows, whole_file, write_rows
+from ..support.storage import read_rows, write_rows
+from ..support.weights import read_weights, write_weights
 from .networks import Network
 
 WEIGHTS = Path(__file__).parent / "weights"
 TABLE = "table.csv"
 
 
-def weights_file(name: str, size: int, dataset: str) -> str:
-    """Name of the file that holds trained weights.
+def weights_file(name: str, size: int, dataset: str, seed: int = 0) -> str:
+    """Name of the file that holds trained weights; a seed other than 0 is named.
 
     Examples
     --------
-    >>> weights_file("cnn", 32, "mnist")
-    'cnn-mnist-32.safetensors'
+    >>> weights_file("cnn", 32, "mnist"), weights_file("cnn", 32, "mnist", seed=1)
+    ('cnn-mnist-32.safetensors', 'cnn-mnist-32-seed-1.safetensors')
     """
-    return f"{name}-{dataset}-{size}.safetensors"
+    return f"{name}-{dataset}-{size}{f'-seed-{seed}' if seed else ''}.safetensors"
 
 
-def log_file(name: str, size: int, dataset: str) -> str:
+def log_file(name: str, size: int, dataset: str, seed: int = 0) -> str:
     """Name of the log of its training, beside it.
 
     Examples
@@ -34,7 +32,7 @@ def log_file(name: str, size: int, dataset: str) -> str:
     >>> log_file("cnn", 32, "mnist")
     'cnn-mnist-32.csv'
     """
-    return str(Path(weights_file(name, size, dataset)).with_suffix(".csv"))
+    return str(Path(weights_file(name, size, dataset, seed)).with_suffix(".csv"))
 
 
 def trained(dataset: str, size: int, folder: str | Path = WEIGHTS) -> list[dict[str, str]]:
@@ -44,13 +42,13 @@ def trained(dataset: str, size: int, folder: str | Path = WEIGHTS) -> list[dict[
 
 
 def training_log(
-    name: str, size: int = 32, dataset: str = "mnist", folder: str | Path = WEIGHTS
+    name: str, size: int = 32, dataset: str = "mnist", folder: str | Path = WEIGHTS, seed: int = 0
 ) -> list[dict[str, str]]:
     """How a network was trained: the lines that `train` wrote, empty if there is no log."""
-    return read_rows(Path(folder) / log_file(name, size, dataset))
+    return read_rows(Path(folder) / log_file(name, size, dataset, seed))
 
 
-def save_network(network: Network, folder: str | Path, dataset: str, command: str) -> dict[str, str]:
+def save_network(network: Network, folder: str | Path, dataset: str, command: str, seed: int = 0) -> dict[str, str]:
     """Write the weights to `folder`, and their checksum to its table, in place of an earlier line on the same network.
 
     Parameters
@@ -62,11 +60,13 @@ def save_network(network: Network, folder: str | Path, dataset: str, command: st
         What the network was trained on, one of `data.registry.NAMES`.
     command : str
         How to train it again.
+    seed : int
+        Of its training: networks of one design and several seeds lie side by side.
 
     Returns
     -------
     dict
-        The line of the table: network, dataset, size, sha256, command.
+        The line of the table: network, dataset, size, seed, noise, sha256, command.
 
     Examples
     --------
@@ -77,18 +77,21 @@ def save_network(network: Network, folder: str | Path, dataset: str, command: st
     Network('cnn', size=16)
     """
     folder = Path(folder)
-    content = safetensors.torch.save({key: value.cpu().contiguous() for key, value in network.state_dict().items()})
-    line = {"network": network.name, "dataset": dataset, "size": str(network.size)}
+    line = {"network": network.name, "dataset": dataset, "size": str(network.size), "seed": str(seed)}
     others = [row for row in read_rows(folder / TABLE) if line.items() - row.items()]
-    line |= {"sha256": hashlib.sha256(content).hexdigest(), "command": command}
-    with whole_file(folder / weights_file(network.name, network.size, dataset)) as file:
-        file.write(content)
+    sha256 = write_weights(folder / weights_file(network.name, network.size, dataset, seed), network.state_dict())
+    line |= {"noise": network.noise, "sha256": sha256, "command": command}
     write_rows(folder / TABLE, [*others, line])
     return line
 
 
 def load_network(
-    name: str, size: int = 32, dataset: str = "mnist", folder: str | Path = WEIGHTS, device: str = "cpu"
+    name: str,
+    size: int = 32,
+    dataset: str = "mnist",
+    folder: str | Path = WEIGHTS,
+    device: str = "cpu",
+    seed: int = 0,
 ) -> Network:
     """Load a trained network, after its checksum was compared with the table beside it.
 
@@ -103,6 +106,8 @@ def load_network(
     folder : path
         Where the weights lie, with their ``table.csv``: those of the package, or what `wavescore train` wrote.
     device : {"cpu", "cuda"}
+    seed : int
+        Of its training: some designs were trained twice, to see what chance does.
 
     Returns
     -------
@@ -120,22 +125,18 @@ def load_network(
     >>> load_network("unet-vast")
     Traceback (most recent call last):
     ...
-    ValueError: there is no trained network 'unet-vast' for mnist at 32 x 32 in ...; expected one of ...
+    ValueError: there is no trained network 'unet-vast' for mnist at 32 x 32, seed 0, in ...; expected one of ...
     """
     check_device(device)
-    table = {(row["network"], row["dataset"], row["size"]): row["sha256"] for row in read_rows(Path(folder) / TABLE)}
-    expected = table.get((name, dataset, str(size)))
-    if expected is None:
-        there = ", ".join(f"{n} ({d}, {s})" for n, d, s in table) or "none: train one with `wavescore train`"
+    rows = {(row["network"], row["dataset"], row["size"], row["seed"]): row for row in read_rows(Path(folder) / TABLE)}
+    row = rows.get((name, dataset, str(size), str(seed)))
+    if row is None:
+        there = ", ".join(f"{n} ({d}, {s}{f', seed {k}' if k != '0' else ''})" for n, d, s, k in rows)
         raise ValueError(
-            f"there is no trained network {name!r} for {dataset} at {size} x {size} in {folder}; "
-            f"expected one of {there}"
+            f"there is no trained network {name!r} for {dataset} at {size} x {size}, seed {seed}, "
+            f"in {folder}; expected one of {there or 'none: train one with `wavescore train`'}"
         )
-    path = Path(folder) / weights_file(name, size, dataset)
-    content = path.read_bytes()
-    found = hashlib.sha256(content).hexdigest()
-    if found != expected:
-        raise ValueError(f"{path} is damaged or was replaced: its sha256 is {found}; expected {expected}")
-    network = Network(name, size)
-    network.load_state_dict(safetensors.torch.load(content))
+    weights = read_weights(Path(folder) / weights_file(name, size, dataset, seed), row["sha256"])
+    network = Network(name, size, noise=row["noise"])
+    network.load_state_dict(weights)
     return network.requires_grad_(False).to(device)

@@ -6,21 +6,35 @@ All of it is a function of the seed and the number of the step, so that no rando
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from scipy.special import ndtr, ndtri
 
 from ..data import registry
 from ..support.checks import check_choice, check_integer, check_size
-from .designs import DESIGNS
-from .networks import SIGMA_RANGE
+from .designs import DESIGNS, SIGMA_RANGES
 
 TRAINING = 3  # stream of random numbers, beside noise.FITTING and noise.SCORING
 HELD_OUT = 1000  # images for the log, at most a tenth
 WARM_UP = 500  # steps, at most a tenth
 AVERAGED = 0.999  # decay of the moving average of the weights
+MEDIAN, SPREAD = 1.0, 1.4  # of log-normal noise levels: of sigma, and of its logarithm
 UNSHOWN = ("network", "log_every", "bfloat16")  # as an option with a value, in a command
+
+
+def _log_normal(low: float, high: float, place: np.ndarray) -> np.ndarray:
+    ends = ndtr(np.log(np.array([low, high]) / MEDIAN) / SPREAD)
+    return MEDIAN * np.exp(SPREAD * ndtri(ends[0] + (ends[1] - ends[0]) * place))
+
+
+def _root(low: float, high: float, place: np.ndarray) -> np.ndarray:
+    return (np.sqrt(low) + (np.sqrt(high) - np.sqrt(low)) * place) ** 2
+
+
+QUANTILES: dict[str, Callable[[float, float, np.ndarray], np.ndarray]] = {"log-normal": _log_normal, "root": _root}
 
 
 @dataclass(frozen=True)
@@ -47,6 +61,9 @@ class Recipe:
         Steps between lines of the log, and so between checkpoints.
     bfloat16 : bool
         Whether convolutions are computed with 8 bits of precision while training; weights are float32 always.
+    noise : str
+        Law of the noise levels: "log-normal" (Karras et al., 2022) over all that a sampler passes, half of them below
+        MEDIAN; or "root", with the square root of sigma uniform, over those that denoisers are compared at.
 
     Raises
     ------
@@ -64,10 +81,12 @@ class Recipe:
     seed: int = 0
     log_every: int = 500
     bfloat16: bool = False
+    noise: str = "log-normal"
 
     def __post_init__(self) -> None:
         check_choice("network", self.network, tuple(DESIGNS))
         check_choice("dataset", self.dataset, registry.NAMES)
+        check_choice("noise", self.noise, tuple(QUANTILES))
         object.__setattr__(self, "size", check_size(self.size))
         if self.images is not None:
             object.__setattr__(self, "images", check_integer("images", self.images, 1))
@@ -83,7 +102,7 @@ class Recipe:
         Examples
         --------
         >>> Recipe("cnn", "mnist", steps=100).command
-        'wavescore train cnn --dataset mnist --size 32 --steps 100 --batch 128 --learning-rate 0.002 --seed 0'
+        'wavescore train cnn --dataset mnist --size 32 --steps 100 ... --seed 0 --noise log-normal'
         """
         given = {name: value for name, value in asdict(self).items() if value is not None}
         options = [f"--{name.replace('_', '-')} {given[name]}" for name in given if name not in UNSHOWN]
@@ -136,8 +155,7 @@ def batch(images: torch.Tensor, step: int, recipe: Recipe) -> tuple[torch.Tensor
     clean : tensor [batch, size, size]
         Drawn with replacement.
     sigma : tensor [batch]
-        Their square roots, one in each of as many equal parts of SIGMA_RANGE's: half of them lie above 1.6, two in
-        three above 0.9, where there is most to learn.
+        By the recipe's law of noise, one in each of as many parts of equal probability.
     noisy : tensor [batch, size, size]
 
     Examples
@@ -149,8 +167,7 @@ def batch(images: torch.Tensor, step: int, recipe: Recipe) -> tuple[torch.Tensor
     generator = np.random.default_rng([recipe.seed, TRAINING, step])
     chosen = torch.from_numpy(generator.integers(len(images), size=recipe.batch))
     place = (np.arange(recipe.batch) + generator.random(recipe.batch)) / recipe.batch
-    low, high = np.sqrt(SIGMA_RANGE)
-    sigma = torch.from_numpy((low + (high - low) * place) ** 2).to(images)
+    sigma = torch.from_numpy(QUANTILES[recipe.noise](*SIGMA_RANGES[recipe.noise], place)).to(images)
     noise = torch.from_numpy(generator.standard_normal((recipe.batch, *images.shape[1:]), dtype=np.float32))
     clean = images[chosen.to(images.device)]
     return clean, sigma, clean + sigma[:, None, None] * noise.to(images)

@@ -24,12 +24,13 @@ from tqdm import tqdm
 
 from ..metrics import denoising_mse
 from ..support.checks import check_device, check_images
+from ..support.progress import progress
 from ..support.storage import image_checksum, read, read_rows, write, write_rows
 from .files import log_file, save_network
 from .networks import Network, preconditioning
 from .recipes import Recipe, averaging, batch, learning_rate, split
 
-CHECKPOINT = "checkpoint.npz"
+CHECKPOINT = "checkpoint.safetensors"
 LOGGED_SIGMAS = (0.25, 0.5, 1.0, 2.0, 3.0, 4.0)
 LARGEST_GRADIENT = 1.0
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of the gradient, as AdamW names them
@@ -42,7 +43,7 @@ def denoising_loss(network: Network, clean: torch.Tensor, sigma: torch.Tensor, n
     It is the squared error of the trained part F, whose target has unit variance at every sigma.
     """
     c_out = preconditioning(sigma, network.sigma_data)[1]
-    return ((network(noisy, sigma) - clean) / c_out[:, None, None]).square().mean()
+    return ((network.estimate(noisy, sigma) - clean) / c_out[:, None, None]).square().mean()
 
 
 class Run:
@@ -60,7 +61,7 @@ class Run:
         self.recipe, self.images, self.step = recipe, images.to(device), 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
-            self.network = Network(recipe.network, recipe.size, *_mean_and_spread(images)).to(device)
+            self.network = Network(recipe.network, recipe.size, *_mean_and_spread(images), recipe.noise).to(device)
         self.average = copy.deepcopy(self.network).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.network.parameters(), foreach=True)
         self._identity = asdict(recipe) | {"checksum of the images": f"{image_checksum(images):016x}"}
@@ -124,7 +125,8 @@ def train(recipe: Recipe, images: torch.Tensor, folder: str | Path, device: str 
         Where everything goes; made if it is not there. `log_file` gets a line every `recipe.log_every` steps: step,
         seconds, learning_rate, training_loss (the mean since the line before), and the mean squared error of the
         averaged weights on the images held out, as `denoising_mse` measures it, at each of LOGGED_SIGMAS. Then
-        ``checkpoint.npz`` is written. At the end come the averaged weights, and ``table.csv`` with their checksum.
+        ``checkpoint.safetensors`` is written. At the end come the averaged weights, and ``table.csv`` with their
+        checksum.
     device : {"cpu", "cuda"}
 
     Returns
@@ -143,22 +145,22 @@ def train(recipe: Recipe, images: torch.Tensor, folder: str | Path, device: str 
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     run, checkpoint = Run(recipe, fitted, check_device(device)), folder / CHECKPOINT
-    log_path = folder / log_file(recipe.network, recipe.size, recipe.dataset)
+    log_path = folder / log_file(recipe.network, recipe.size, recipe.dataset, recipe.seed)
     if checkpoint.exists():
         run.restore(checkpoint)
     log = [row for row in read_rows(log_path) if int(row["step"]) <= run.step]
     started = time.perf_counter() - (float(log[-1]["seconds"]) if log else 0.0)
-    with tqdm(desc=recipe.network, total=recipe.steps, initial=run.step, disable=None) as bar:
+    with progress(desc=recipe.network, total=recipe.steps, initial=run.step) as bar:
         while run.step < recipe.steps:
             measured = _advance(run, held_out, bar)
             log.append({"step": str(run.step), "seconds": f"{time.perf_counter() - started:.1f}", **measured})
             write_rows(log_path, log)
             run.save(checkpoint)
     command = recipe.command if device == "cpu" else f"{recipe.command} --device {device}"
-    return save_network(run.average, folder, recipe.dataset, command)
+    return save_network(run.average, folder, recipe.dataset, command, recipe.seed)
 
 
-def _advance(run: Run, held_out: torch.Tensor, bar: tqdm) -> dict[str, str]:
+def _advance(run: Run, held_out: torch.Tensor, bar: tqdm[None]) -> dict[str, str]:
     """Take the steps up to the next line of the log, and say what it holds."""
     recipe = run.recipe
     losses: list[torch.Tensor] = []

@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
-from tqdm import tqdm
 
 from .bases.protocol import Basis
 from .denoisers import Denoiser
 from .noise import SCORING, standard_normal
 from .similarity import WINDOW, structural_similarity
 from .support.checks import check_images, check_integer, check_sigma
+from .support.progress import progress
 
 
 @torch.no_grad()
@@ -202,10 +202,9 @@ def compare(
     >>> errors["black"].mean(dim=1)
     tensor([0.2500, 0.2500], dtype=torch.float64)
     """
-    runs = tqdm(denoisers.items(), desc="denoising", leave=False, disable=None)
     return {
         name: torch.stack([denoising_errors(denoiser, images, sigma, seed) for sigma in sigmas])
-        for name, denoiser in runs
+        for name, denoiser in progress(denoisers.items(), desc="denoising", leave=False)
     }
 
 

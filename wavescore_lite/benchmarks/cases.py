@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import pywt
 import torch
-from tqdm import tqdm
 
 from .. import couplings
 from ..bases.wavelets import WaveletBasis
@@ -21,6 +20,7 @@ from ..joint_score import JointScore
 from ..moments import BATCH, Moments
 from ..scores import WaveletScore
 from ..study import SIGMAS
+from ..support.progress import progress
 from . import bare
 from .memory import peak_of_pass
 from .setting import Setting
@@ -64,7 +64,7 @@ def measure(setting: Setting) -> list[Row]:
     seconds: dict[str, float] = {}
     parts = (passes, after_a_pass, joint_fit, transforms, sweeps)
     cases = itertools.chain.from_iterable(part(setting) for part in parts)
-    for case in tqdm(cases, desc="wavescore bench", unit=" cases", leave=False, disable=None):
+    for case in progress(cases, desc="wavescore bench", unit=" cases", leave=False):
         rows.append(timed(case, seconds, setting.turns, setting.seconds, setting.judged))
         seconds[case.name] = rows[-1]["seconds"]
     return [*rows, _memory(setting), *growth(rows, setting.judged)]

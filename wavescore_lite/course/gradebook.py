@@ -9,8 +9,7 @@ from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 
-from tqdm import tqdm
-
+from ..support.progress import progress
 from ..support.storage import read_rows, whole_file, write_rows
 from .graded import Graded
 from .grading import COLUMNS, grade, load_masters
@@ -59,7 +58,7 @@ def grade_all(
     given = hashlib.sha256(repr((version("wavescore-lite"), limits, sorted(masters.items()))).encode()).digest()
     table, checked = {row["file"]: row for row in _rows(output)}, False
     named = {_printable(path): Path(path) for path in paths}
-    for name, path in tqdm(named.items(), desc="graded", disable=None):
+    for name, path in progress(named.items(), desc="graded"):
         checksum, row = _checksum(path, given), table.get(name)
         if row and row["checksum"] == checksum and (feedback is None or _text(feedback, row).exists()):
             continue

@@ -111,7 +111,7 @@ def test_the_trained_part_knows_the_noise_level():
 @pytest.mark.parametrize("name", DESIGNS)
 def test_every_weight_has_a_say(name):
     network = randomised(name)
-    network(normal(2, 16, 16), torch.tensor([0.5, 2.0])).square().sum().backward()
+    network.estimate(normal(2, 16, 16), torch.tensor([0.5, 2.0])).square().sum().backward()
     for label, weights in network.named_parameters():
         slope = (weights.grad.flatten(1) if weights.ndim > 1 else weights.grad[:, None]).abs().amax(1)
         if label.endswith("ask.bias"):  # that of the keys adds the same to all of them, which a softmax forgets
@@ -192,7 +192,7 @@ def test_batches_bound_the_memory_and_do_not_matter(monkeypatch):
     network, noisy = randomised(), normal(7, 8, 8)
     whole = network.denoise(noisy, 1.0)
     sizes = []
-    network.register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
+    network.backbone.register_forward_hook(lambda _, given, __: sizes.append(len(given[0])))
     monkeypatch.setitem(networks.BATCH_PIXELS, "cpu", 3 * 64)
     assert_allclose(network.denoise(noisy, 1.0), whole, atol=1e-5)
     assert sizes == [3, 3, 1]
@@ -230,10 +230,10 @@ def test_refuses_what_other_denoisers_refuse():
     for sigma in (0, -1, math.nan, "1"):
         with pytest.raises(ValueError, match="expected a finite noise level > 0"):
             network.denoise(noisy, sigma)
-    for sigma in (0.099, 5.01, 80):
-        with pytest.raises(ValueError, match=rf"sigma is {sigma}; expected one in \[0.1, 5.0\], where networks"):
+    for sigma in (0.0099, 40.1, 80):
+        with pytest.raises(ValueError, match=rf"sigma is {sigma}; expected one in \[0.01, 40\], where Network\("):
             network.denoise(noisy, sigma)
-    for sigma in (0.1, torch.tensor(0.1), 5, torch.tensor(5.0)):
+    for sigma in (0.01, torch.tensor(0.01), 40, torch.tensor(40.0)):
         network.denoise(noisy, sigma)
 
 
@@ -253,7 +253,7 @@ def test_loaded_network_is_the_saved_one(saved):
     assert sorted(path.name for path in folder.iterdir()) == ["table.csv", "unet-small-strokes-8.safetensors"]
     with open(folder / "table.csv", newline="") as stream:
         assert list(csv.DictReader(stream)) == [line]
-    assert list(line) == ["network", "dataset", "size", "sha256", "command"]
+    assert list(line) == ["network", "dataset", "size", "seed", "noise", "sha256", "command"]
 
 
 def test_saving_again_replaces_the_line_and_keeps_the_others(saved):
@@ -276,6 +276,27 @@ def test_damaged_weights_are_refused(saved, damage):
         ws.load_network("unet-small", 8, "strokes", folder)
 
 
+def test_seeds_of_one_design_lie_side_by_side(saved):
+    first, folder, _ = saved
+    second = randomised("unet-small", seed=5)
+    save_network(second, folder, "strokes", "", seed=5)
+    noisy = normal(2, 8, 8)
+    for seed, network in ((0, first), (5, second)):
+        loaded = ws.load_network("unet-small", 8, "strokes", folder, seed=seed)
+        assert torch.equal(loaded.denoise(noisy, 1.0), network.denoise(noisy, 1.0))
+    with pytest.raises(ValueError, match=r"seed 1, .*; expected one of unet-small \(strokes, 8\), .*, seed 5\)$"):
+        ws.load_network("unet-small", 8, "strokes", folder, seed=1)
+
+
+def test_the_law_of_the_noise_is_kept_and_fixes_the_range(tmp_path):
+    network = Network("cnn", 8, noise="root")
+    save_network(network, tmp_path, "strokes", "")
+    loaded = ws.load_network("cnn", 8, "strokes", tmp_path)
+    assert (loaded.noise, loaded.sigma_range) == ("root", (0.1, 5.0))
+    with pytest.raises(ValueError, match=r"sigma is 10; expected one in \[0.1, 5\]"):
+        loaded.denoise(normal(2, 8, 8), 10.0)
+
+
 def test_unknown_networks_are_refused_with_what_is_there(saved, tmp_path):
     _, folder, _ = saved
     for asked in (("unet-medium", 8, "strokes"), ("unet-small", 16, "strokes"), ("unet-small", 8, "mnist")):
@@ -296,11 +317,13 @@ def test_absent_device_is_refused(saved):
 
 def test_committed_weights_load_and_are_small():
     rows = files.read_rows(WEIGHTS / files.TABLE)
-    names = [weights_file(row["network"], row["size"], row["dataset"]) for row in rows]
+    names = [weights_file(row["network"], row["size"], row["dataset"], int(row["seed"])) for row in rows]
     assert sorted(names) == COMMITTED
     for row, file in zip(rows, names, strict=True):
         assert (WEIGHTS / file).stat().st_size < 3e6
-        network = ws.load_network(row["network"], int(row["size"]), row["dataset"])
+        network = ws.load_network(row["network"], int(row["size"]), row["dataset"], seed=int(row["seed"]))
+        assert network.sigma_range == {"root": (0.1, 5.0), "log-normal": (0.01, 40.0)}[row["noise"]]
+        assert row["command"].removesuffix(" --bfloat16").endswith(f" --seed {row['seed']} --noise {row['noise']}")
         assert 0 < network.mean < network.sigma_data < 0.5
         assert row["command"].startswith(f"wavescore train {row['network']} --dataset {row['dataset']} ")
 
@@ -310,10 +333,10 @@ def test_committed_logs_are_of_the_whole_training():
     rows = files.read_rows(WEIGHTS / files.TABLE)
     assert {path.name for path in WEIGHTS.glob("*.csv")} == {
         files.TABLE,
-        *(files.log_file(row["network"], row["size"], row["dataset"]) for row in rows),
+        *(files.log_file(row["network"], row["size"], row["dataset"], int(row["seed"])) for row in rows),
     }
     for row in rows:
-        log = files.training_log(row["network"], int(row["size"]), row["dataset"])
+        log = files.training_log(row["network"], int(row["size"]), row["dataset"], seed=int(row["seed"]))
         steps = [int(line["step"]) for line in log]
         assert steps == sorted(set(steps))
         assert f"--steps {steps[-1]} " in row["command"]

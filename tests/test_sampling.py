@@ -7,6 +7,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from wavescore_lite.noise import SAMPLING, standard_normal
 from wavescore_lite.sampling import noise_levels, sample
 
 MEAN, STD = 1.5, 0.7
@@ -39,48 +40,56 @@ def flow_map(start, sigma):
     return MEAN + STD * (start - MEAN) / math.sqrt(STD**2 + sigma**2)
 
 
-def terminal_variance(levels, stochasticity):
+def terminal_variance(levels, stochasticity, solver):
     """Variance after the last step on Gaussian data, from the linear recursion that the step is."""
     variance = STD**2 + levels[0] ** 2
     for level, following in pairwise(levels):
-        kept = STD**2 / (STD**2 + level**2)
         tau = stochasticity * following * math.sqrt(1 - following**2 / level**2)
-        gain = kept + math.sqrt(following**2 - tau**2) / level * (1 - kept)
+        down = math.sqrt(following**2 - tau**2)
+        slope, slope_down = (sigma / (STD**2 + sigma**2) for sigma in (level, down))
+        gain = 1 + (down - level) * slope
+        if solver == "heun" and down:
+            gain = 1 + (down - level) * (slope + slope_down * gain) / 2
         variance = gain**2 * variance + tau**2
     return variance
 
 
 @pytest.mark.parametrize("sigma", [0.5, 5.0, 80.0])
-def test_ode_follows_the_flow_map_at_first_order(sigma):
+@pytest.mark.parametrize(("solver", "order", "accuracy"), [("euler", 1, 0.02), ("heun", 2, 2e-4)])
+def test_ode_follows_the_flow_map_at_the_order_of_the_solver(solver, order, accuracy, sigma):
     start = torch.linspace(-2 * sigma, 2 * sigma, 9, dtype=torch.float64)[:, None]
 
     def error(steps):
-        levels = noise_levels(steps, sigma_max=sigma, sigma_min=1e-3)
-        ends = sample(GaussianOracle(), (9, 1), levels, stochasticity=0.0, start=start)
+        levels = noise_levels(steps, sigma_max=sigma, sigma_min=1e-4)
+        ends = sample(GaussianOracle(), (9, 1), levels, stochasticity=0.0, start=start, solver=solver)
         return (ends - flow_map(start, sigma)).abs().max().item()
 
     errors = [error(steps) for steps in (200, 400, 800)]
     orders = [math.log2(errors[i] / errors[i + 1]) for i in range(2)]
-    assert errors[-1] < 0.02 * STD
-    assert_allclose(orders, 1.0, atol=0.05)
+    assert errors[-1] < accuracy * STD
+    assert_allclose(orders, order, atol=0.05)
 
 
 @pytest.mark.parametrize("stochasticity", [0.0, 0.5, 1.0])
-def test_variance_recursion_converges_to_the_data_at_first_order(stochasticity):
-    levels = [noise_levels(steps, sigma_min=1e-3).tolist() for steps in (400, 800, 1600)]
-    errors = [abs(terminal_variance(each, stochasticity) - STD**2) for each in levels]
-    assert errors[-1] < 0.02 * STD**2
-    assert_allclose(errors[0] / errors[1], 2.0, rtol=0.05)
-    assert_allclose(errors[1] / errors[2], 2.0, rtol=0.05)
+@pytest.mark.parametrize("solver", ["euler", "heun"])
+def test_variance_recursion_converges_to_the_data(solver, stochasticity):
+    """At the order of the solver, with noise too: what an exact flow brings down has the law of its level."""
+    levels = [noise_levels(steps, sigma_min=1e-4).tolist() for steps in (400, 800, 1600)]
+    errors = [abs(terminal_variance(each, stochasticity, solver) - STD**2) for each in levels]
+    order = {"euler": 1, "heun": 2}[solver]
+    assert errors[-1] < 0.03 * STD**2
+    assert_allclose(errors[0] / errors[1], 2.0**order, rtol=0.05)
+    assert_allclose(errors[1] / errors[2], 2.0**order, rtol=0.05)
 
 
 @pytest.mark.parametrize("stochasticity", [0.0, 0.5, 1.0])
-def test_samples_have_the_moments_of_the_recursion(stochasticity):
+@pytest.mark.parametrize("solver", ["euler", "heun"])
+def test_samples_have_the_moments_of_the_recursion(solver, stochasticity):
     n, levels = 200_000, noise_levels(40, sigma_max=20.0)
     generator = torch.Generator().manual_seed(7)
     start = MEAN + math.sqrt(STD**2 + 20.0**2) * torch.randn((n, 1), generator=generator, dtype=torch.float64)
-    ends = sample(GaussianOracle(), (n, 1), levels, stochasticity, seed=1, start=start)
-    variance = terminal_variance(levels.tolist(), stochasticity)
+    ends = sample(GaussianOracle(), (n, 1), levels, stochasticity, 1, start, solver=solver)
+    variance = terminal_variance(levels.tolist(), stochasticity, solver)
     assert_allclose(ends.mean().item(), MEAN, atol=4 * math.sqrt(variance / n))
     assert_allclose(ends.var().item(), variance, rtol=4 * math.sqrt(2 / n))
 
@@ -103,12 +112,15 @@ def test_last_step_is_the_denoiser():
 
 def test_one_step_is_the_formula():
     start = torch.tensor([3.0, -1.0], dtype=torch.float64)
-    _, states = sample(GaussianOracle(), (2,), [2.0, 1.2, 0.0], 0.5, seed=3, start=start, path=True)
-    noise = torch.randn(2, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
     tau = 0.5 * 1.2 * math.sqrt(1 - 1.2**2 / 2.0**2)
+    down, noise = math.sqrt(1.2**2 - tau**2), tau * standard_normal(0, 2, (), 3, SAMPLING, draw=1).double()
     clean = GaussianOracle().denoise(start, 2.0)
-    expected = clean + math.sqrt(1.2**2 - tau**2) * (start - clean) / 2.0 + tau * noise
-    torch.testing.assert_close(states[1], expected, rtol=1e-14, atol=1e-14)
+    guess = clean + down * (start - clean) / 2.0
+    _, states = sample(GaussianOracle(), (2,), [2.0, 1.2, 0.0], 0.5, 3, start, path=True, solver="euler")
+    torch.testing.assert_close(states[1], guess + noise, rtol=1e-14, atol=1e-14)
+    slopes = (start - clean) / 2.0 + (guess - GaussianOracle().denoise(guess, down)) / down
+    _, states = sample(GaussianOracle(), (2,), [2.0, 1.2, 0.0], 0.5, 3, start, path=True)
+    torch.testing.assert_close(states[1], start + (down - 2.0) * slopes / 2 + noise, rtol=1e-14, atol=1e-14)
 
 
 def test_seed_determines_the_samples():
@@ -139,8 +151,58 @@ def test_path_holds_every_state():
     ends, states = sample(GaussianOracle(), [4, 3], FAST, path=True)
     assert states.shape == (len(FAST), 4, 3)
     torch.testing.assert_close(states[-1], ends, rtol=0, atol=0)
-    noise = torch.randn((4, 3), generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(states[0], 5.0 * noise)
+    torch.testing.assert_close(states[0], 5.0 * standard_normal(0, 4, (3,), 0, SAMPLING))
+
+
+@pytest.mark.parametrize("solver", ["heun", "euler"])
+@pytest.mark.parametrize("stochasticity", [0.0, 1.0])
+def test_a_sample_depends_on_its_index_alone(solver, stochasticity):
+    """Not on how many are asked for, nor how many are made at a time, nor the threads."""
+    options = {"sigmas": FAST, "stochasticity": stochasticity, "seed": 2, "solver": solver}
+    whole, path = sample(GaussianOracle(), (70, 3), path=True, **options)
+    assert torch.equal(sample(GaussianOracle(), (1, 3), **options), whole[:1])
+    parts, parts_path = sample(GaussianOracle(), (70, 3), path=True, batch=9, **options)
+    assert torch.equal(parts, whole)
+    assert torch.equal(parts_path, path)
+    start = path[0]
+    assert torch.equal(sample(GaussianOracle(), (70, 3), start=start, batch=11, **options), whole)
+
+
+def test_heun_calls_twice_a_step_where_the_denoiser_answers():
+    class Recorder(GaussianOracle):
+        sigma_range = (0.5, 10.0)
+
+        def __init__(self):
+            super().__init__()
+            self.asked = []
+
+        def denoise(self, noisy, sigma):
+            self.asked.append(round(sigma, 9))
+            return super().denoise(noisy, sigma)
+
+    levels = [4.0, 2.0, 1.0, 0.6, 0.0]
+    ode, euler, sde = Recorder(), Recorder(), Recorder()
+    sample(ode, (2,), levels, 0.0)
+    sample(euler, (2,), levels, 0.0, solver="euler")
+    sample(sde, (2,), levels)
+    assert ode.asked == [4, 2, 2, 1, 1, 0.6, 0.6]
+    assert euler.asked == levels[:-1]
+    assert sde.asked == [4, 1, 2, 0.5, 1, 0.6]  # s'^2 / s; 0.36 is out of its range
+
+
+class Fitted(GaussianOracle):
+    fitted_sigmas = (0.5, 1.0, 2.0)
+
+    def denoise(self, noisy, sigma):
+        assert sigma in self.fitted_sigmas
+        return super().denoise(noisy, sigma)
+
+
+@pytest.mark.parametrize("stochasticity", [0.0, 0.3, 1.0])
+def test_levels_are_those_that_the_denoiser_was_fitted_at(stochasticity):
+    ends, path = sample(Fitted(), (5,), stochasticity=stochasticity, path=True)
+    assert path.shape == (4, 5)
+    assert ends.isfinite().all()
 
 
 def test_noise_levels_are_strictly_decreasing_to_zero():
@@ -188,6 +250,9 @@ def test_noise_levels_refuses(arguments, message):
         ({"stochasticity": -0.1}, r"stochasticity must lie in \[0, 1\], got -0.1"),
         ({"stochasticity": 1.1}, r"stochasticity must lie in \[0, 1\], got 1.1"),
         ({"stochasticity": math.nan}, "stochasticity must lie in"),
+        ({"solver": "rk45"}, "solver is 'rk45'; expected one of 'heun', 'euler'"),
+        ({"batch": 0}, "batch is 0; expected an integer >= 1"),
+        ({"seed": -1}, "seed is -1; expected an integer >= 0"),
         ({"start": torch.zeros(3)}, r"start must be .* of shape \(2,\), got torch.float32 \(3,\)"),
         (
             {"start": torch.zeros(2, dtype=torch.int64)},

@@ -2,9 +2,9 @@ from . import closed_form as closed_form
 from . import networks as networks
 from . import plots as plots
 from . import probes as probes
+from . import quality as quality
 from . import reverse_flow as reverse_flow
 from . import reverse_steps as reverse_steps
-from . import quality as quality
 from . import study as study
 from .bases import WaveletBasis as WaveletBasis
 from .bases import WaveletFrame as WaveletFrame

@@ -11,7 +11,7 @@ import torch
 
 from .denoisers.protocol import EVERY_SIGMA, WithScore
 from .fitting import HELD_OUT, E, Fit
-from .support.checks import check_images, check_ridge, check_sigma
+from .support.checks import check_ridge, check_sigma, is_finite, transformed
 
 RIDGES = tuple(10.0**k for k in range(-12, 3))  # what ridge="auto" tries
 
@@ -42,8 +42,14 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
     @property
     def sigma_range(self) -> tuple[float, float]:
         """Least and largest noise level that it answers for: any, or of those that sampled noise was fitted at."""
+        only = self.fitted_sigmas
+        return (only[0], only[-1]) if only else EVERY_SIGMA
+
+    @property
+    def fitted_sigmas(self) -> tuple[float, ...] | None:
+        """The noise levels of sampled noise, in ascending order; None if the noise is integrated out."""
         noise = self.moments.noise if self.moments else None
-        return (min(noise.sigmas), max(noise.sigmas)) if noise else EVERY_SIGMA
+        return tuple(sorted(noise.sigmas)) if noise else None
 
     @abstractmethod
     def _solve(self, equations: E, ridge: float, overwrite: bool = False) -> S:
@@ -97,7 +103,9 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
     def risk(self, sigma: Sequence[float], images: torch.Tensor | None = None) -> torch.Tensor: ...
 
     def risk(self, sigma: float | Sequence[float], images: torch.Tensor | None = None) -> float | torch.Tensor:
-        """Mean squared error of the estimate per pixel, before clipping, with the noise integrated out.
+        """Mean squared error of the bare polynomial's estimate per pixel, with the noise integrated out.
+
+        Keeping estimates within `bounds` can only lower it, on images whose coefficients lie there.
 
         Parameters
         ----------
@@ -132,32 +140,37 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
         ]
         return risks[0] if np.ndim(sigma) == 0 else torch.tensor(risks, dtype=torch.float64)
 
-    def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Estimate of E[x_0 | x_0 + sigma z = noisy].
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        return self.basis.shape
 
-        Parameters
-        ----------
-        noisy : tensor [n, height, width], float32 or float64
-        sigma : float > 0
-            Standard deviation of the noise in a pixel.
+    def starts(self, normal: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Gaussian coefficients of the noisy data's mean and variance, each for itself: see `WithScore.starts`."""
+        mean, variance = (part.to(normal) for part in self._everything().gaussian(sigma))
+        if not self.basis.orthonormal:
+            return self.basis.synthesize(mean[None]) + sigma * normal
+        return self.basis.synthesize(mean + variance.sqrt() * self.basis.analyze(normal))
 
-        Returns
-        -------
-        tensor [n, height, width] of the same dtype and device, not clipped
-
-        Raises
-        ------
-        RuntimeError
-            If the model is not fitted.
-        TypeError, ValueError
-            For other images, or a sigma that is not > 0 or was not fitted.
-        """
-        noisy, solution = check_images(noisy, self.basis.shape), self._solution(sigma)
-        y = self.basis.analyze(noisy.to(self.device)).T.contiguous()
+    def _denoise(self, images: torch.Tensor, sigma: float) -> torch.Tensor:
+        solution = self._solution(sigma)
+        y = self.basis.analyze(images.to(self.device)).T.contiguous()
+        lowest, highest = (end.to(y)[:, None] for end in self.bounds)
+        if self.bounded:  # beyond this, powers overflow, and every estimate has long reached its bound
+            room = torch.finfo(y.dtype).max ** (1 / (1 + max(group.family.degree for group in self.groups)))
+            farthest = room * (sigma + torch.maximum(-lowest, highest).max().item())
+            y = y.clamp(-farthest, farthest)
         predicted = self._predict(solution, y)
         if self.target == "score":
-            predicted = y + check_sigma(sigma) ** 2 * predicted
-        return self.basis.synthesize(predicted.T).to(noisy.device)
+            predicted = y + sigma**2 * predicted
+        if not transformed() and not is_finite(predicted):
+            raise ValueError(
+                f"the estimate overflows {y.dtype} at sigma {sigma:g}, for coefficients up to {y.abs().max():g}; "
+                f"expected images nearer to the data{'' if self.bounded else ', or a model with bounded=True'}"
+            )
+        if self.bounded:
+            predicted = predicted.clamp(lowest, highest)
+        return self.basis.synthesize(predicted.T).to(images.device)
 
     def _solution(self, sigma: float) -> S:
         """The solution at a noise level; the latest ones are kept."""

@@ -25,7 +25,7 @@ TARGETS = ("denoise", "score")
 POLYNOMIALS = ("monomial", "hermite")
 BATCH_COEFFICIENTS, FEWEST = 2**20, 128  # analysed at a time, to stay near a core's cache; images at least
 HELD_OUT = 10  # with ridge="auto" one image of so many is held out to choose it
-FORMAT, PREFIX = 3, "held_out_"  # of files; before the names of sums over images that were held out
+FORMAT, PREFIX = 4, "held_out_"  # of files; before the names of sums over images that were held out
 
 E = TypeVar("E")  # equations of a kind of fit
 
@@ -44,13 +44,14 @@ class Fit(ABC, Generic[E]):
         target: str = "denoise",
         value_range: tuple[float, float] | None = (0.0, 1.0),
         device: str = "cpu",
+        bounded: bool = True,
     ) -> None:
         self.basis, self.coupling = basis, coupling
         self.polynomials = check_choice("polynomials", polynomials, POLYNOMIALS)
         self.ridge = ridge if ridge == "auto" else check_ridge(ridge)
         self.target = check_choice("target", target, TARGETS)
         self.value_range = value_range if value_range is None else (float(value_range[0]), float(value_range[1]))
-        self.device = check_device(device)
+        self.device, self.bounded = check_device(device), bool(bounded)
         if target == "score" and not basis.orthonormal:
             raise ValueError(
                 f"target is 'score', but coefficient noise is correlated in {basis!r}, and Stein's identity would need "
@@ -66,9 +67,10 @@ class Fit(ABC, Generic[E]):
 
     def __repr__(self) -> str:
         ridge = repr(self.ridge) if self.ridge == "auto" else f"{self.ridge:g}"
+        bare = "" if self.bounded else ", bounded=False"
         return (
             f"{self.kind}({self.basis!r}, {self.coupling!r}, polynomials={self.polynomials!r}, "
-            f"ridge={ridge}, target={self.target!r})"
+            f"ridge={ridge}, target={self.target!r}{bare})"
         )
 
     def _prepare(self) -> None:
@@ -119,8 +121,8 @@ class Fit(ABC, Generic[E]):
         Raises
         ------
         ValueError
-            If the models differ in basis, coupling, polynomials, ridge, target or value range, or one is fitted on
-            sampled noise and the other is not.
+            If the models differ in basis, coupling, polynomials, ridge, target, value range or whether they are
+            bounded, or one is fitted on sampled noise and the other is not.
         RuntimeError
             If one of them is not fitted.
         """
@@ -146,7 +148,7 @@ class Fit(ABC, Generic[E]):
         return f"{self._fitted().seen} images {self.data:016x}"
 
     def save(self, path: str | Path) -> None:
-        """Write the model, with its sums, to an npz file, all of it or nothing; `load` reads it."""
+        """Write the model, with its sums, to a safetensors file, all of it or nothing; `load` reads it."""
         moments = self._fitted()
         header = {
             "kind": self.kind,
@@ -156,13 +158,14 @@ class Fit(ABC, Generic[E]):
             "ridge": self.ridge,
             "target": self.target,
             "value_range": self.value_range,
+            "bounded": self.bounded,
             "noise": moments.noise and asdict(moments.noise),
             "data": self.data,
             "counts": [[sums.count, sums.seen] for sums in (moments, self.held_out) if sums],
         }
-        arrays = {name: total.cpu().numpy() for name, total in moments.totals.items()}
+        arrays = {name: total.cpu().numpy() for name, total in moments.stored().items()}
         if self.held_out:
-            arrays |= {f"{PREFIX}{name}": total.cpu().numpy() for name, total in self.held_out.totals.items()}
+            arrays |= {f"{PREFIX}{name}": total.cpu().numpy() for name, total in self.held_out.stored().items()}
         for k, group in enumerate(self.groups):
             arrays |= {f"neighbours_{k}": group.neighbours, f"exponents_{k}": group.family.exponents}
             if group.ties is not None:
@@ -195,7 +198,7 @@ class Fit(ABC, Generic[E]):
             for k in range(sum(name.startswith("neighbours_") for name in arrays))
         ]
         coupling = Coupling(build=lambda _: groups, **header["coupling"])
-        options = {name: header[name] for name in ("polynomials", "ridge", "target", "value_range")}
+        options = {name: header[name] for name in ("polynomials", "ridge", "target", "value_range", "bounded")}
         model = cls(own_basis, coupling, device=device, **options)
         model._start(header["noise"] and SampledNoise(**header["noise"]))
         model.data = header["data"]
@@ -231,6 +234,13 @@ class Fit(ABC, Generic[E]):
         self._solved.clear()
         self._ridges.clear()
         return self
+
+    @property
+    def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Least and largest clean value of each coefficient over the fitted images, two tensors [d], float64."""
+        parts = [sums for sums in (self._fitted(), self.held_out) if sums]
+        lowest, highest = (torch.stack(ends) for ends in zip(*((s.lowest, s.highest) for s in parts), strict=True))
+        return lowest.amin(dim=0), highest.amax(dim=0)
 
     def _fitted(self) -> Sums[E]:
         if self.moments is None:

@@ -22,6 +22,7 @@ from .groups import Group
 from .moments import BATCH
 from .noise import SampledNoise
 from .sums import Sums
+from .support.checks import differentiated
 
 PANEL = 512  # rows or columns of a P x P matrix worked on at a time
 REFINEMENTS = 3  # at most
@@ -72,6 +73,8 @@ class ImageFeatures:
         """Values [P, n] of all features at coordinates [d, n]."""
         extended = torch.cat([coordinates, torch.ones_like(coordinates[:1])])
         first, *others = torch.from_numpy(self.factors).to(coordinates.device).T
+        if differentiated(coordinates):
+            return extended[torch.from_numpy(self.factors).to(coordinates.device)].prod(dim=1)
         values = extended[first]
         for factor in others:
             start = int((factor == self.dim).sum())  # features of lower degree, which stand first
@@ -172,7 +175,7 @@ class JointMoments(Sums[Equations]):
     def __init__(
         self, features: ImageFeatures, basis: Basis | None, noise: SampledNoise | None = None, device: str = "cpu"
     ) -> None:
-        super().__init__(basis, noise, device)
+        super().__init__(features.dim, basis, noise, device)
         self.features = features
         shapes = {"gram": (len(features), len(features))}
         if noise is not None:
@@ -191,6 +194,10 @@ class JointMoments(Sums[Equations]):
             add_products(gram, values)
             if self.noise is not None:
                 self.totals["denoise"][level].addmm_(values, clean_block)
+
+    def _own_moments(self, level: int) -> tuple[torch.Tensor, torch.Tensor]:
+        linear, gram = slice(1, self.features.dim + 1), self.totals["gram"][level]
+        return gram[linear, 0], gram.diagonal()[linear]
 
     def closed_equations(self, sigma: float) -> Equations:
         """The features are closed already: see `Sums.closed_equations`."""

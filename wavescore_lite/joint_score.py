@@ -25,7 +25,7 @@ class JointScore(Estimator[Equations, Solution]):
 
     Parameters
     ----------
-    basis, coupling, polynomials, ridge, target, value_range, device
+    basis, coupling, polynomials, ridge, target, value_range, device, bounded
         As for `WaveletScore`. The features are the distinct monomials of all targets, each unordered product once,
         closed under division. Couplings that share parameters are refused: this fit has one set for each target.
 

@@ -48,7 +48,7 @@ class Moments(Sums[list[Equations]]):
         noise: SampledNoise | None = None,
         device: str = "cpu",
     ) -> None:
-        super().__init__(basis, noise, device)
+        super().__init__(sum(len(group.targets) for group in groups), basis, noise, device)
         self.groups = groups
         for k, group in enumerate(groups):
             closed = len(group.family.closed)
@@ -71,6 +71,13 @@ class Moments(Sums[list[Equations]]):
                 targets = clean.T[torch.from_numpy(group.targets)]
                 denoise = self.totals[f"denoise_{k}"][level]
                 over_features(group, by_coefficient, partial(_add_pairs, gram, denoise, targets))
+
+    def _own_moments(self, level: int) -> tuple[torch.Tensor, torch.Tensor]:
+        own = torch.empty(2, len(self.lowest), dtype=torch.float64, device=self.device)
+        for k, group in enumerate(self.groups):
+            linear, gram = group.family.linear[0], self.totals[f"gram_{k}"][level]
+            own[:, torch.from_numpy(group.targets)] = torch.stack([gram[:, 0, linear], gram[:, linear, linear]])
+        return own[0], own[1]
 
     def equations(self, sigma: float, polynomials: str = "monomial") -> list[Equations]:
         """Normal equations of each group: see `Sums.equations`."""

@@ -12,7 +12,7 @@ import torch
 from .support.checks import check_integer, check_sigma
 
 SHARING = 64  # images that share one generator: part of what a seed means
-FITTING, SCORING = 1, 2  # streams: noise that a model is fitted on is never the noise that it is scored on
+FITTING, SCORING, SAMPLING = 1, 2, 4  # streams: noise that a model is fitted on is never what it is scored on
 
 
 def standard_normal(

@@ -11,6 +11,7 @@ and every expectation that a fit needs is a polynomial in sigma^2 whose coeffici
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -134,6 +135,15 @@ class PolynomialFamily:
             q = next(i for i, e in enumerate(row) if e)
             row[q] -= 1
             torch.mul(out[..., self.position[tuple(row)], :], coordinates[..., q, :], out=out[..., k, :])
+        return out
+
+    def monomials(self, coordinates: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The same as `evaluate` for Q coordinates of any one shape, out of place: a list of C tensors."""
+        out = [torch.ones_like(coordinates[0])]
+        for row in self.closed[1:].tolist():
+            q = next(i for i, e in enumerate(row) if e)
+            row[q] -= 1
+            out.append(out[self.position[tuple(row)]] * coordinates[q])
         return out
 
     def derivative(self, alpha: tuple[int, ...]) -> np.ndarray:

@@ -2,14 +2,18 @@
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import torch
 
-from .denoisers.protocol import Denoiser, sigma_range
-from .support.checks import check_integer
+from .denoisers.protocol import Denoiser, WithScore, answers, sigma_range
+from .noise import SAMPLING, standard_normal
+from .support.checks import check_choice, check_integer
+from .support.progress import progress
 
 SIGMA_MAX, SIGMA_MIN = 80.0, 0.02  # of Karras et al.
+SOLVERS = ("heun", "euler")
 
 
 def noise_levels(
@@ -59,12 +63,15 @@ def sample(
     seed: int = 0,
     start: torch.Tensor | None = None,
     path: bool = False,
+    *,
+    solver: str = "heun",
+    batch: int = 512,
 ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
     """Draw samples by lowering the noise level of pure noise step by step.
 
-    A step from level s to level s' < s is ``x' = D + sqrt(s'^2 - tau^2) (x - D) / s + tau z`` with
-    ``D = denoise(x, s)``, ``tau = stochasticity s' sqrt(1 - s'^2 / s^2)`` and z standard normal
-    (Song, Meng and Ermon, 2020, eq. 12 and 16, in variance-exploding coordinates).
+    A step from level s to level s' follows the probability flow dx / ds = (x - denoise(x, s)) / s down to
+    sqrt(s'^2 - tau^2), and then adds noise tau z with ``tau = stochasticity s' sqrt(1 - s'^2 / s^2)`` and z standard
+    normal (Song, Meng and Ermon, 2020, eq. 12 and 16, in variance-exploding coordinates).
 
     Parameters
     ----------
@@ -73,15 +80,23 @@ def sample(
     shape : sequence of int
         Shape of the result, for images [n, height, width].
     sigmas : sequence of float, optional
-        Noise levels, strictly decreasing to 0; by default ``noise_levels()``, within the denoiser's `sigma_range`.
+        Noise levels, strictly decreasing to 0; by default ``noise_levels()``, within the denoiser's `sigma_range`, or
+        the only levels that it answers for.
     stochasticity : float
         From 0, the probability-flow ODE (DDIM), to 1, the reverse SDE (ancestral sampling).
     seed : int
-        Of all random numbers; they are drawn on the CPU, whatever the device.
+        Of all random numbers. Those of an image depend on its index alone: neither on how many there are, nor on
+        `batch`. They are drawn on the CPU, whatever the device.
     start : torch.Tensor, optional
-        States at ``sigmas[0]``; their dtype and device are kept. By default float32 ``sigmas[0] * z``.
+        States at ``sigmas[0]``; their dtype and device are kept. By default float32, and Gaussian with the moments of
+        noisy data where the denoiser knows them, see `WithScore.starts`; else ``sigmas[0] * z``.
     path : bool
         Return also the states at all levels.
+    solver : {"heun", "euler"}
+        Heun's method, of second order, calls the denoiser twice a step (Karras et al., 2022, algorithm 1); the second
+        call is left out in the step to 0, and at levels that the denoiser does not answer for. Euler's calls it once.
+    batch : int
+        Images made at a time.
 
     Returns
     -------
@@ -91,7 +106,8 @@ def sample(
     Raises
     ------
     ValueError
-        For a bad shape, noise levels, stochasticity or start, or a denoiser that changes the shape.
+        For a bad shape, noise levels, stochasticity, solver or start, or a denoiser that changes the shape. A bare
+        polynomial score (``bounded=False``) may run away, and then refuses its own states.
 
     Examples
     --------
@@ -102,30 +118,67 @@ def sample(
     [3.0, 3.0]
     """
     shape, levels = _checked_shape(shape), _checked_levels(_usual(denoiser) if sigmas is None else sigmas)
+    seed, batch = check_integer("seed", seed, 0), check_integer("batch", batch, 1)
+    step = _heun_step if check_choice("solver", solver, SOLVERS) == "heun" else _euler_step
     if not 0 <= stochasticity <= 1:
         raise ValueError(f"stochasticity must lie in [0, 1], got {stochasticity!r}")
-    generator = torch.Generator().manual_seed(seed)
-    state = levels[0] * torch.randn(shape, generator=generator) if start is None else start
-    if not isinstance(state, torch.Tensor) or not state.is_floating_point() or state.shape != shape:
-        given = f"{state.dtype} {tuple(state.shape)}" if isinstance(state, torch.Tensor) else type(state).__name__
+    if start is not None and not (
+        isinstance(start, torch.Tensor) and start.is_floating_point() and start.shape == shape
+    ):
+        given = f"{start.dtype} {tuple(start.shape)}" if isinstance(start, torch.Tensor) else type(start).__name__
         raise ValueError(f"start must be a floating-point tensor of shape {tuple(shape)}, got {given}")
-    states = [state]
-    for level, following in pairwise(levels):
-        clean = denoiser.denoise(state, level).to(state)
-        if clean.shape != shape:
-            raise ValueError(f"denoise returned shape {tuple(clean.shape)}, expected {tuple(shape)}")
-        renewed = stochasticity**2 * (1 - (following / level) ** 2)
-        state = clean + following * math.sqrt(1 - renewed) / level * (state - clean)
-        if renewed * following > 0:
-            noise = torch.randn(shape, generator=generator, dtype=state.dtype).to(state.device)
-            state = state + following * math.sqrt(renewed) * noise
-        if path:
-            states.append(state)
-    return (state, torch.stack(states)) if path else state
+    parts = range(0, shape[0], batch)
+    paths = []
+    with progress(total=len(parts) * (len(levels) - 1), desc="sampling", leave=False, delay=2) as bar:
+        for first in parts:
+            count = min(batch, shape[0] - first)
+            draw = partial(standard_normal, first, count, tuple(shape[1:]), seed, SAMPLING)
+            state = _start(denoiser, draw(draw=0), levels[0]) if start is None else start[first : first + count]
+            states = [state]
+            for number, (level, following) in enumerate(pairwise(levels), start=1):
+                fresh = stochasticity * following * math.sqrt(1 - (following / level) ** 2)
+                state = step(denoiser, state, level, math.sqrt(following**2 - fresh**2))
+                if fresh > 0:
+                    state = state + fresh * draw(draw=number).to(state)
+                states = [*states, state] if path else [state]
+                bar.update()
+            paths.append(torch.stack(states))
+    whole = torch.cat(paths, dim=1)
+    return (whole[-1], whole) if path else whole[-1]
+
+
+def _euler_step(denoiser: Denoiser, state: torch.Tensor, level: float, following: float) -> torch.Tensor:
+    """x + (s' - s) (x - D) / s, from one call at s."""
+    clean = _estimate(denoiser, state, level)
+    return clean + following / level * (state - clean)
+
+
+def _heun_step(denoiser: Denoiser, state: torch.Tensor, level: float, following: float) -> torch.Tensor:
+    """The trapezoidal rule with Euler's step in place of the unknown end."""
+    clean = _estimate(denoiser, state, level)
+    guess = clean + following / level * (state - clean)
+    if following == 0 or not answers(denoiser, following):
+        return guess
+    slope = (state - clean) / level + (guess - _estimate(denoiser, guess, following)) / following
+    return state + (following - level) / 2 * slope
+
+
+def _estimate(denoiser: Denoiser, state: torch.Tensor, level: float) -> torch.Tensor:
+    clean = denoiser.denoise(state, level)
+    if clean.shape != state.shape:
+        raise ValueError(f"denoise returned shape {tuple(clean.shape)}, expected {tuple(state.shape)}")
+    return clean.to(state)
+
+
+def _start(denoiser: Denoiser, normal: torch.Tensor, sigma: float) -> torch.Tensor:
+    return denoiser.starts(normal, sigma) if isinstance(denoiser, WithScore) else sigma * normal
 
 
 def _usual(denoiser: Denoiser) -> torch.Tensor:
     """The usual noise levels, as far as the denoiser answers for them."""
+    only = getattr(denoiser, "fitted_sigmas", None)
+    if only is not None:
+        return torch.tensor([*reversed(only), 0.0], dtype=torch.float64)
     low, high = sigma_range(denoiser)
     return noise_levels(sigma_max=min(SIGMA_MAX, high), sigma_min=max(SIGMA_MIN, low))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 
 from .equations import Equations, Solution, condition, exponent_powers
@@ -9,6 +10,7 @@ from .estimator import Estimator, SingularGram
 from .groups import Group
 from .moments import Moments, over_features
 from .noise import SampledNoise
+from .support.checks import differentiated
 
 
 class WaveletScore(Estimator[list[Equations], list[Solution]]):
@@ -35,6 +37,10 @@ class WaveletScore(Estimator[list[Equations], list[Solution]]):
         Interval that images to be fitted must lie in; None lifts the check.
     device : str
         "cpu", or "cuda" for sums and predictions on a GPU.
+    bounded : bool
+        Whether the estimate of a coefficient is kept within its range over the fitted images, `bounds`, where every
+        posterior mean lies: a projection that never raises the error of an image in that range, and without which
+        samplers may run away. False gives the bare polynomial of the paper.
 
     Attributes
     ----------
@@ -149,6 +155,8 @@ class WaveletScore(Estimator[list[Equations], list[Solution]]):
         return weights
 
     def _predict(self, solution: list[Solution], y: torch.Tensor) -> torch.Tensor:
+        if differentiated(y):
+            return self._predict_with_graph(solution, y)
         predicted = torch.empty_like(y)
         for group, (scaled, spread) in zip(self.groups, solution, strict=True):
             weights = group.spread_out(self._closed(group, scaled)).to(y)
@@ -166,6 +174,18 @@ class WaveletScore(Estimator[list[Equations], list[Solution]]):
             over_features(group, y, use, group.spread_out(spread).to(y))
             predicted[torch.from_numpy(group.targets).to(y.device)] = values
         return predicted
+
+    def _predict_with_graph(self, solution: list[Solution], y: torch.Tensor) -> torch.Tensor:
+        """The same out of place, in one block, which derivatives pass through."""
+        parts = []
+        for group, (scaled, spread) in zip(self.groups, solution, strict=True):
+            neighbours = torch.from_numpy(group.neighbours).to(y.device)
+            coordinates = y[neighbours] / group.spread_out(spread).to(y)[..., None]
+            features = torch.stack(group.family.monomials(coordinates.unbind(1)), dim=1)
+            weights = group.spread_out(self._closed(group, scaled)).to(y)
+            parts.append((weights[:, None] @ features)[:, 0])
+        order = np.concatenate([group.targets for group in self.groups]).argsort()
+        return torch.cat(parts)[torch.from_numpy(order).to(y.device)]
 
 
 def _unit(group: Group, spread: torch.Tensor) -> torch.Tensor:

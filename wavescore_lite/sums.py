@@ -30,6 +30,8 @@ class Sums(ABC, Generic[E]):
 
     Parameters
     ----------
+    dim : int
+        Number of coefficients d.
     basis : Basis, optional
         Where noise that is drawn in pixels is analysed; needed with `noise` only.
     noise : SampledNoise, optional
@@ -45,12 +47,16 @@ class Sums(ABC, Generic[E]):
         Images shown so far, some of which another one sums: noise goes by their index.
     totals : dict of tensor [levels, ...]
         One level for each sigma of `noise`, or one in all. They are additive: they merge, stream and distribute.
+    lowest, highest : tensor [d]
+        Range of each clean coefficient over the images, which no posterior mean leaves; so do these merge.
     """
 
-    def __init__(self, basis: Basis | None, noise: SampledNoise | None, device: str) -> None:
+    def __init__(self, dim: int, basis: Basis | None, noise: SampledNoise | None, device: str) -> None:
         self.basis, self.noise, self.device = basis, noise, device
         self.count = self.seen = 0
         self.totals: dict[str, torch.Tensor] = {}
+        ends = torch.full((2, dim), torch.inf, dtype=torch.float64, device=device)
+        self.lowest, self.highest = ends[0], -ends[1]
 
     @property
     def levels(self) -> int:
@@ -83,6 +89,10 @@ class Sums(ABC, Generic[E]):
         """The same with all closed monomials for features, which every estimate is a sum of: what a risk needs."""
 
     @abstractmethod
+    def _own_moments(self, level: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums [d] of each coefficient and of its square, over clean images or over noisy copies at one level."""
+
+    @abstractmethod
     def empty(self) -> Self:
         """New sums of the same kind over no image."""
 
@@ -91,6 +101,8 @@ class Sums(ABC, Generic[E]):
         coefficients = coefficients.to(self.device, torch.float64)
         rows = torch.ones(len(coefficients), dtype=torch.bool) if rows is None else rows
         if rows.any():
+            lowest, highest = torch.aminmax(coefficients[rows.to(self.device)], dim=0)
+            self.lowest, self.highest = torch.minimum(self.lowest, lowest), torch.maximum(self.highest, highest)
             for level, clean, noisy in self._copies(coefficients, rows):
                 self._sum(level, clean, noisy)
         self.count += int(rows.sum())
@@ -124,7 +136,25 @@ class Sums(ABC, Generic[E]):
         merged = self.empty()
         merged.count, merged.seen = self.count + other.count, self.seen + other.seen
         merged.totals = {name: total + other.totals[name] for name, total in self.totals.items()}
+        merged.lowest = torch.minimum(self.lowest, other.lowest)
+        merged.highest = torch.maximum(self.highest, other.highest)
         return merged
+
+    def stored(self) -> dict[str, torch.Tensor]:
+        """All that `restore` takes over."""
+        return self.totals | {"lowest": self.lowest, "highest": self.highest}
+
+    def gaussian(self, sigma: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and variance [d] of each noisy coefficient at noise level sigma.
+
+        Raises
+        ------
+        ValueError
+            As `equations`.
+        """
+        level, variance, samples = self.level_of(sigma)
+        mean, square = (total.cpu() / samples for total in self._own_moments(level))
+        return mean, (square - mean**2).clamp_min(0) + variance
 
     def merge(self, other: Self) -> Self:
         """Sums over the images of both; with sampled noise the image indices must follow on one another.
@@ -152,13 +182,15 @@ class Sums(ABC, Generic[E]):
         return before.plus(after)
 
     def restore(self, arrays: Mapping[str, np.ndarray], count: int, seen: int, path: str | Path) -> None:
-        """Take over stored totals; refuse what is missing or of another shape."""
-        for name, total in self.totals.items():
+        """Take over stored totals and ranges; refuse what is missing, of another shape, or of no image."""
+        for name, total in self.stored().items():
             stored = arrays.get(name)
             if stored is None or stored.shape != tuple(total.shape):
                 given = "nothing" if stored is None else f"shape {list(stored.shape)}"
                 raise ValueError(f"{path} holds {given} for {name}; expected shape {list(total.shape)}")
             total.copy_(torch.from_numpy(stored))
+        if not 0 <= count <= seen or not seen:
+            raise ValueError(f"{path} holds sums over {count} of {seen} images; expected at least one image seen")
         self.count, self.seen = count, seen
 
     def level_of(self, sigma: float) -> tuple[int, float, int]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..support.checks import check_coefficients, check_images, check_shape
+from ..support.checks import check_coefficients, check_images, check_shape, differentiated
 from ..support.parallel import empty_like_rows
 from .filters import OWN, Wavelet, checked_level, filter_name, orthogonal_filters
 from .protocol import Subband
@@ -65,9 +65,10 @@ class WaveletTree(ABC):
         TypeError, ValueError
             For another dtype or shape, NaN or infinity.
         """
-        images = check_images(images, self.shape, finite=False)
-        out = empty_like_rows(images, self.dim)
-        self._analyze(images, out)
+        images = check_images(images, self.shape, finite=False, graph=True)
+        if differentiated(images):
+            return images.flatten(1) @ self.matrix(images.dtype).T.to(images.device)
+        out = self._analyzed(images)
         if not out[:, 0].sum().isfinite():  # one NaN or infinity makes every coefficient of its image one
             check_images(images, self.shape)
         return out
@@ -89,9 +90,20 @@ class WaveletTree(ABC):
             For another dtype or shape.
         """
         coefficients = check_coefficients(coefficients, self.dim)
+        if differentiated(coefficients):
+            inverse = self._synthesized(torch.eye(self.dim, dtype=coefficients.dtype)).to(coefficients.device)
+            return (coefficients @ inverse).unflatten(1, self.shape)
+        return self._synthesized(coefficients).unflatten(1, self.shape)
+
+    def _analyzed(self, images: torch.Tensor) -> torch.Tensor:
+        out = empty_like_rows(images, self.dim)
+        self._analyze(images, out)
+        return out
+
+    def _synthesized(self, coefficients: torch.Tensor) -> torch.Tensor:
         out = empty_like_rows(coefficients, self.pixels)
         self._synthesize(coefficients, out)
-        return out.unflatten(1, self.shape)
+        return out
 
     @abstractmethod
     def _analyze(self, images: torch.Tensor, out: torch.Tensor) -> None:
@@ -103,7 +115,7 @@ class WaveletTree(ABC):
 
     def matrix(self, dtype: torch.dtype = torch.float64) -> torch.Tensor:
         """The matrix [d, pixels] of the transform; row i gives coefficient i of an image, flattened row-major."""
-        return self.analyze(torch.eye(self.pixels, dtype=dtype).unflatten(1, self.shape)).T.contiguous()
+        return self._analyzed(torch.eye(self.pixels, dtype=dtype).unflatten(1, self.shape)).T.contiguous()
 
     @cached_property
     def atoms(self) -> np.ndarray:

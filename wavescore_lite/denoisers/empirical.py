@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..support.checks import check_images, check_sigma
-from .protocol import WithScore
+from ..support.checks import check_images
+from .protocol import WithScore, fitted
 
 BATCH = 8192  # training images that are compared with at a time
 
@@ -34,19 +34,22 @@ class PosteriorMean(WithScore):
         self.images = check_images(images)
         return self
 
-    def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Estimate of the clean images from noisy ones [n, height, width], same dtype.
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        height, width = fitted(self, self.images).shape[1:]
+        return height, width
+
+    def _denoise(self, images: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Weighted means of the training images.
 
         Batches of training images pass by; sums are kept in units of the largest weight so far, so that nothing
         overflows and no [n, training images] matrix is held.
         """
-        if self.images is None:
-            raise RuntimeError("PosteriorMean is not fitted; expected fit(images) first")
-        noisy, sigma = check_images(noisy, self.images.shape[1:]), check_sigma(sigma)
-        x = noisy.flatten(1)
+        x = images.flatten(1)
         largest = x.new_full((len(x), 1), -torch.inf)
         total, weighted = torch.zeros_like(largest), torch.zeros_like(x)
-        for batch in self.images.split(BATCH):
+        for batch in fitted(self, self.images).split(BATCH):
             clean = batch.to(x).flatten(1)
             exponents = (x @ clean.T - clean.square().sum(1) / 2) / sigma**2  # without -|x|^2 / 2, which cancels
             highest = torch.maximum(largest, exponents.amax(1, keepdim=True))
@@ -54,4 +57,4 @@ class PosteriorMean(WithScore):
             total = before * total + weights.sum(1, keepdim=True)
             weighted = before * weighted + weights @ clean
             largest = highest
-        return (weighted / total).unflatten(1, self.images.shape[1:])
+        return (weighted / total).unflatten(1, self.shape)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from ..support.checks import check_images, check_sigma
-from .protocol import WithScore
+from ..support.checks import check_images
+from .protocol import WithScore, fitted
 
 BATCH = 8192
 
@@ -32,11 +32,19 @@ class MeanImage(WithScore):
         self.mean = total / len(images)
         return self
 
-    def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
-        """The mean image for each of the noisy images [n, height, width]."""
-        mean = _fitted(self, self.mean)
-        noisy, _ = check_images(noisy, mean.shape), check_sigma(sigma)
-        return mean.to(noisy).repeat(len(noisy), 1, 1)
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        height, width = fitted(self, self.mean).shape
+        return height, width
+
+    def starts(self, normal: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Noisy mean images: see `WithScore.starts`."""
+        return fitted(self, self.mean).to(normal) + sigma * normal
+
+    def _denoise(self, images: torch.Tensor, sigma: float) -> torch.Tensor:
+        """The mean image for each of the noisy images."""
+        return fitted(self, self.mean).to(images) + 0 * images
 
 
 class Wiener(WithScore):
@@ -65,14 +73,26 @@ class Wiener(WithScore):
         self.mean = mean.unflatten(0, images.shape[1:])
         return self
 
-    def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Estimate of the clean images from noisy ones [n, height, width], same dtype, not clipped."""
-        mean, variances, directions = (_fitted(self, part) for part in (self.mean, self.variances, self.directions))
-        noisy, sigma = check_images(noisy, mean.shape), check_sigma(sigma)
-        mean, variances, directions = mean.to(noisy), variances.to(noisy), directions.to(noisy)
-        amplitudes = (noisy - mean).flatten(1) @ directions
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        height, width = fitted(self, self.mean).shape
+        return height, width
+
+    def starts(self, normal: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Gaussian images of the noisy data's mean and covariance: see `WithScore.starts`."""
+        mean, variances, directions = self._parts(normal)
+        spread = (variances + sigma**2).sqrt()
+        return mean + ((normal.flatten(1) * spread) @ directions.T).unflatten(1, mean.shape)
+
+    def _denoise(self, images: torch.Tensor, sigma: float) -> torch.Tensor:
+        mean, variances, directions = self._parts(images)
+        amplitudes = (images - mean).flatten(1) @ directions
         shrunk = amplitudes * (variances / (variances + sigma**2))
         return mean + (shrunk @ directions.T).unflatten(1, mean.shape)
+
+    def _parts(self, like: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return tuple(fitted(self, part).to(like) for part in (self.mean, self.variances, self.directions))
 
 
 def pixel_moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -104,9 +124,3 @@ def pixel_moments(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         total += flat.sum(dim=0)
         products.addmm_(flat.T, flat)
     return total / len(images), products / len(images)
-
-
-def _fitted(model: object, part: torch.Tensor | None) -> torch.Tensor:
-    if part is None:
-        raise RuntimeError(f"{type(model).__name__} is not fitted; expected fit(images) first")
-    return part

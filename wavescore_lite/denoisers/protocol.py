@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from abc import ABC, abstractmethod
+from typing import Any, Protocol, TypeVar
 
 import torch
 
-from ..support.checks import check_sigma
+from ..support.checks import check_images, check_sigmas
 
 EVERY_SIGMA = (0.0, math.inf)
+ROUNDING = 1e-6  # by how much, relatively, a noise level may miss a range
+
+F = TypeVar("F")
 
 
 class Denoiser(Protocol):
@@ -26,20 +30,92 @@ class FittedDenoiser(Denoiser, Protocol):
         """Fit to images [n, height, width], float32 or float64; returns itself."""
 
 
-class WithScore:
-    """What every denoiser of the package offers besides: its score, and the noise levels that it is meant for."""
+class WithScore(ABC):
+    """What every denoiser of the package offers: images and noise levels as PyTorch users give them, and its score.
+
+    A subclass says what `shape` its images have, and how to `_denoise` them at one noise level.
+    """
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images in pixels; a RuntimeError if there is no fit yet."""
+
+    @abstractmethod
+    def _denoise(self, images: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Estimates from images [n, height, width] of one noise level, differentiable where `differentiated`."""
 
     @property
     def sigma_range(self) -> tuple[float, float]:
         """Least and largest noise level that it answers for."""
         return EVERY_SIGMA
 
-    def score(self: Denoiser, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Score at noisy images [n, height, width], of their shape: see `score`; errors are those of `denoise`."""
+    @property
+    def fitted_sigmas(self) -> tuple[float, ...] | None:
+        """The only noise levels that it answers for, in ascending order, or None if it is no such list."""
+        return None
+
+    def starts(self, normal: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Gaussian images with the moments, as far as they are known, of noisy data: what a sampler starts from.
+
+        Parameters
+        ----------
+        normal : tensor [n, height, width]
+            Standard normal.
+        sigma : float > 0
+
+        Returns
+        -------
+        tensor [n, height, width]
+            Here sigma times `normal`.
+        """
+        return sigma * normal
+
+    def denoise(self, noisy: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
+        """Estimate of E[x_0 | x_0 + sigma z = noisy], differentiable by `noisy`.
+
+        Parameters
+        ----------
+        noisy : tensor [n, height, width] or [n, 1, height, width], float32 or float64
+        sigma : float > 0, or one for each image: tensor [n], [n, 1, 1] or [n, 1, 1, 1]
+            Standard deviation of the noise in a pixel, within `sigma_range`.
+
+        Returns
+        -------
+        tensor of the shape, dtype and device of `noisy`, not clipped
+
+        Raises
+        ------
+        RuntimeError
+            If the denoiser is not fitted.
+        TypeError, ValueError
+            For other images, or a sigma that is not > 0 or not answered for.
+        """
+        noisy = torch.as_tensor(noisy)
+        channel = noisy.ndim == 4 and noisy.shape[1] == 1
+        images = check_images(noisy[:, 0] if channel else noisy, self.shape, graph=True)
+        sigma = check_sigmas(sigma, len(images))
+        with torch.autocast(images.device.type, enabled=False):
+            estimate = self._denoise(images, sigma) if isinstance(sigma, float) else self._denoise_each(images, sigma)
+        return estimate[:, None] if channel else estimate
+
+    def __call__(self, noisy: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
+        """The same as `denoise`."""
+        return self.denoise(noisy, sigma)
+
+    def _denoise_each(self, images: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
+        """Estimates from images of several noise levels [n], those of one level together."""
+        levels, which = sigmas.unique(return_inverse=True)
+        rows = [(which == k).nonzero()[:, 0].to(images.device) for k in range(len(levels))]
+        parts = [self._denoise(images[row], level) for row, level in zip(rows, levels.tolist(), strict=True)]
+        return torch.cat(parts)[torch.cat(rows).argsort()]
+
+    def score(self, noisy: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
+        """Score at noisy images, of their shape: see `score`; arguments and errors are those of `denoise`."""
         return score(self, noisy, sigma)
 
 
-def score(denoiser: Denoiser, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
+def score(denoiser: Denoiser, noisy: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
     """Score of a denoiser, (denoise(noisy, sigma) - noisy) / sigma^2, of the shape of `noisy` (Tweedie's formula).
 
     Examples
@@ -50,11 +126,28 @@ def score(denoiser: Denoiser, noisy: torch.Tensor, sigma: float) -> torch.Tensor
     >>> score(Black(), torch.ones(1, 8, 8), sigma=2.0)[0, 0, 0]
     tensor(-0.2500)
     """
-    estimate = denoiser.denoise(noisy, sigma)
-    return (estimate - torch.as_tensor(noisy).detach()) / check_sigma(sigma) ** 2
+    each: Any = sigma  # one for each image, if the denoiser takes that
+    estimate, noisy = denoiser.denoise(noisy, each), torch.as_tensor(noisy)
+    level = check_sigmas(sigma, len(noisy))
+    if isinstance(level, torch.Tensor):
+        level = level.to(noisy).view(-1, *[1] * (noisy.ndim - 1))
+    return (estimate - noisy) / level**2
 
 
 def sigma_range(denoiser: Denoiser) -> tuple[float, float]:
     """Noise levels that a denoiser states, or all of them if it states none."""
     low, high = getattr(denoiser, "sigma_range", EVERY_SIGMA)
     return float(low), float(high)
+
+
+def answers(denoiser: Denoiser, sigma: float) -> bool:
+    """Whether a denoiser states nothing against this noise level."""
+    only, (low, high) = getattr(denoiser, "fitted_sigmas", None), sigma_range(denoiser)
+    return low * (1 - ROUNDING) <= sigma <= high * (1 + ROUNDING) if only is None else sigma in only
+
+
+def fitted(model: object, part: F | None) -> F:
+    """A part that `fit` makes, or a RuntimeError if there is none yet."""
+    if part is None:
+        raise RuntimeError(f"{type(model).__name__} is not fitted; expected fit(images) first")
+    return part

@@ -7,12 +7,11 @@ import math
 import torch
 from torch import nn
 
-from ..denoisers.protocol import WithScore
-from ..support.checks import check_choice, check_images, check_sigma, check_size
+from ..denoisers.protocol import WithScore, answers
+from ..support.checks import check_choice, check_size, differentiated
 from .backbones import Backbone
-from .designs import DESIGNS
+from .designs import DESIGNS, SIGMA_RANGES
 
-SIGMA_RANGE = (0.1, 5.0)  # noise levels that networks are trained on, and asked about
 BATCH_PIXELS = {"cpu": 2**15, "cuda": 2**18}  # denoised at a time: what stays in a cache, or keeps a GPU busy
 
 
@@ -56,25 +55,30 @@ class Network(WithScore, nn.Module):
         Pixels along a side, a power of two >= 8.
     mean, sigma_data : float
         Mean and standard deviation of all pixels of the training images.
+    noise : str
+        Law of the noise levels of its training, which fixes their range: see `Recipe`.
 
     Raises
     ------
     ValueError
-        For an unknown name, another size, or a sigma_data that is not > 0.
+        For an unknown name or law, another size, or a sigma_data that is not > 0.
 
     Examples
     --------
     >>> network = Network("unet-small", size=8, mean=0.25, sigma_data=0.5)
-    >>> network.denoise(torch.full((2, 8, 8), 2.25), sigma=0.5)[0, 0, 0]
-    tensor(1.2500)
+    >>> network.denoise(torch.full((2, 8, 8), 2.25), sigma=0.5)[0, 0, 0].item()
+    1.25
     """
 
     mean: torch.Tensor
     sigma_data: torch.Tensor
 
-    def __init__(self, name: str, size: int = 32, mean: float = 0.0, sigma_data: float = 1.0) -> None:
+    def __init__(
+        self, name: str, size: int = 32, mean: float = 0.0, sigma_data: float = 1.0, noise: str = "log-normal"
+    ) -> None:
         super().__init__()
         check_choice("network", name, tuple(DESIGNS))
+        self.noise = check_choice("noise", noise, tuple(SIGMA_RANGES))
         if not 0 < sigma_data < math.inf or not math.isfinite(mean):
             raise ValueError(
                 f"mean and sigma_data are {mean} and {sigma_data}; expected finite numbers, the latter > 0"
@@ -93,41 +97,47 @@ class Network(WithScore, nn.Module):
         return sum(parameter.numel() for parameter in self.parameters())
 
     @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        return self.size, self.size
+
+    @property
     def sigma_range(self) -> tuple[float, float]:
         """Least and largest noise level that it was trained on."""
-        return SIGMA_RANGE
+        return SIGMA_RANGES[self.noise]
 
-    def forward(self, noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
-        """D(x; sigma) for images [n, s, s] and noise levels [n], unchecked and differentiable."""
+    __call__ = nn.Module.__call__  # with its hooks
+
+    def forward(self, noisy: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
+        """The same as `denoise`, differentiable by the weights, too."""
+        return super().denoise(noisy, sigma)
+
+    def denoise(self, noisy: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
+        """Estimate of E[x_0 | x_0 + sigma z = noisy], computed in float32: see `WithScore.denoise`."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and differentiated(torch.as_tensor(noisy))):
+            return super().denoise(noisy, sigma)
+
+    def estimate(self, noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+        """D(x; sigma) for images [n, s, s] and noise levels [n], unchecked."""
         c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.sigma_data)
         c_skip, c_out, c_in = (factor[:, None, None] for factor in (c_skip, c_out, c_in))
         centred = noisy - self.mean
         trained = self.backbone((c_in * centred)[:, None], c_noise)[:, 0]
         return self.mean + c_skip * centred + c_out * trained
 
-    @torch.no_grad()
-    def denoise(self, noisy: torch.Tensor, sigma: float) -> torch.Tensor:
-        """Estimate of E[x_0 | x_0 + sigma z = noisy], computed in float32.
+    def starts(self, normal: torch.Tensor, sigma: float) -> torch.Tensor:
+        """Noise of the variance that noisy data have, about one grey: see `WithScore.starts`."""
+        return self.mean.to(normal) + (self.sigma_data.to(normal) ** 2 + sigma**2).sqrt() * normal
 
-        Parameters
-        ----------
-        noisy : tensor [n, size, size], float32 or float64
-        sigma : float
-            Standard deviation of the noise in a pixel, in SIGMA_RANGE: elsewhere the network was not trained.
+    def _denoise(self, images: torch.Tensor, sigma: float) -> torch.Tensor:
+        return self._denoise_each(images, torch.full((len(images),), sigma, dtype=torch.float64))
 
-        Returns
-        -------
-        tensor [n, size, size] of the same dtype and device, not clipped
-
-        Raises
-        ------
-        TypeError, ValueError
-            For other images, or another sigma.
-        """
-        noisy, sigma = check_images(noisy, self.size), check_sigma(sigma)
-        if not SIGMA_RANGE[0] * (1 - 1e-6) <= sigma <= SIGMA_RANGE[1] * (1 + 1e-6):
-            raise ValueError(f"sigma is {sigma:g}; expected one in {list(SIGMA_RANGE)}, where networks are trained")
-        estimate, batch = torch.empty_like(noisy), max(1, BATCH_PIXELS[noisy.device.type] // self.size**2)
-        for images, out in zip(noisy.split(batch), estimate.split(batch), strict=True):
-            out.copy_(self(images.to(self.mean), self.mean.new_full((len(images),), sigma)))
-        return estimate
+    def _denoise_each(self, images: torch.Tensor, sigmas: torch.Tensor) -> torch.Tensor:
+        """In float32, whatever the images are."""
+        for sigma in (sigmas.min().item(), sigmas.max().item()):
+            if not answers(self, sigma):
+                low, high = self.sigma_range
+                raise ValueError(f"sigma is {sigma:g}; expected one in [{low:g}, {high:g}], where {self!r} was trained")
+        batch = max(1, BATCH_PIXELS[images.device.type] // self.size**2)
+        pairs = zip(images.to(self.mean).split(batch), sigmas.to(self.mean).split(batch), strict=True)
+        return torch.cat([self.estimate(*pair) for pair in pairs]).to(images)

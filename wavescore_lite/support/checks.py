@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch.autograd import forward_ad
 
 SMALLEST_SIDE = 8
 
@@ -20,6 +21,7 @@ def check_images(
     shape: int | Sequence[int] | None = None,
     value_range: tuple[float, float] | None = None,
     finite: bool = True,
+    graph: bool = False,
 ) -> torch.Tensor:
     """Return `images` as a floating tensor [n, height, width], or say what is wrong with it.
 
@@ -32,11 +34,13 @@ def check_images(
         Closed interval that every pixel must lie in.
     finite : bool
         Whether to look for NaN and infinity, which reads every pixel.
+    graph : bool
+        Whether the images stay in their autograd graph.
 
     Returns
     -------
     torch.Tensor
-        The same values and dtype, outside any autograd graph; NumPy arrays share their memory.
+        The same values and dtype; NumPy arrays share their memory.
 
     Raises
     ------
@@ -52,7 +56,8 @@ def check_images(
     ...
     TypeError: images have dtype uint8; expected float32 or float64 (for bytes: images.float() / 255)
     """
-    images = torch.as_tensor(images).detach()
+    images = torch.as_tensor(images)
+    images = images if graph else images.detach()
     if images.dtype not in (torch.float32, torch.float64):
         given = str(images.dtype).removeprefix("torch.")
         raise TypeError(f"images have dtype {given}; expected float32 or float64 (for bytes: images.float() / 255)")
@@ -66,7 +71,7 @@ def check_images(
         raise ValueError(f"images have shape {found}; expected {expected}: one grayscale channel")
     if found[0] == 0:
         raise ValueError(f"too few images: got 0 of shape {found}; expected at least 1")
-    if finite and not math.isfinite(images.sum().item()):  # one read; NaN and infinity survive a sum
+    if finite and not transformed() and not is_finite(images):
         raise ValueError(f"images {found} hold NaN or infinity; expected finite values")
     if value_range is not None:
         low, high = (end.item() for end in torch.aminmax(images))
@@ -75,9 +80,24 @@ def check_images(
     return images
 
 
+def is_finite(values: torch.Tensor) -> bool:
+    """Whether there is no NaN and no infinity: one read, as both survive a sum; a sum that overflows is looked into."""
+    return math.isfinite(values.sum().item()) or bool(values.isfinite().all())
+
+
+def transformed() -> bool:
+    """Whether a transform of torch.func is at work, under which values are not to be looked at."""
+    return torch._C._are_functorch_transforms_active()
+
+
+def differentiated(values: torch.Tensor) -> bool:
+    """Whether a derivative by these values is asked for: by autograd, in forward mode, or by torch.func."""
+    return transformed() or (values.requires_grad and torch.is_grad_enabled()) or forward_ad._current_level >= 0
+
+
 def check_coefficients(coefficients: torch.Tensor, dim: int) -> torch.Tensor:
-    """Return `coefficients` as a floating tensor [n, dim] outside any autograd graph, or say what is wrong with it."""
-    coefficients = torch.as_tensor(coefficients).detach()
+    """Return `coefficients` as a floating tensor [n, dim], or say what is wrong with it."""
+    coefficients = torch.as_tensor(coefficients)
     if coefficients.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"coefficients have dtype {coefficients.dtype}; expected float32 or float64")
     if coefficients.ndim != 2 or coefficients.shape[1] != dim:
@@ -103,6 +123,33 @@ def check_sigma(sigma: float | torch.Tensor | np.ndarray) -> float:
     if not _is_number(number) or number <= 0:
         raise ValueError(f"sigma is {given}; expected a finite noise level > 0")
     return float(number)
+
+
+def check_sigmas(sigma: float | torch.Tensor | np.ndarray, count: int) -> float | torch.Tensor:
+    """Return one noise level as a float, or one for each of `count` images as a tensor [count], float64, on the CPU.
+
+    Levels of images may have further axes of length 1. Levels that are all the same are one.
+
+    Examples
+    --------
+    >>> check_sigmas(torch.tensor([1.0, 2.0]).view(2, 1, 1), 2), check_sigmas(torch.ones(5), 5)
+    (tensor([1., 2.], dtype=torch.float64), 1.0)
+    >>> check_sigmas(torch.ones(3), 2)
+    Traceback (most recent call last):
+    ...
+    ValueError: sigma is of shape [3]; expected one noise level, or one for each of 2 images
+    """
+    if not isinstance(sigma, torch.Tensor | np.ndarray | Sequence) or math.prod(np.shape(sigma)) == 1:
+        return check_sigma(sigma)
+    levels = torch.as_tensor(sigma).detach().to("cpu", torch.float64)
+    if levels.ndim == 0 or levels.shape[0] != count or levels.numel() != count:
+        raise ValueError(
+            f"sigma is of shape {list(levels.shape)}; expected one noise level, or one for each of {count} images"
+        )
+    if not (levels.isfinite() & (levels > 0)).all():
+        raise ValueError(f"sigma lies in [{levels.min():g}, {levels.max():g}]; expected finite noise levels > 0")
+    levels = levels.flatten()
+    return levels[0].item() if (levels == levels[0]).all() else levels
 
 
 def check_ridge(ridge: float | str) -> float:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +24,9 @@ LARGEST_RADIUS = 3
 @dataclass(frozen=True)
 class Coupling:
     """A family of features: a name and a rule that lays groups over a basis.
+
+    Those of `FAMILIES` are pickled as their name and options; one of your own is, if its rule can be. A model is in any
+    case, with its tables.
 
     Parameters
     ----------
@@ -54,6 +59,15 @@ class Coupling:
     def __repr__(self) -> str:
         return self.name
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.family in FAMILIES and not isinstance(self.build, Tables):
+            return partial(FAMILIES[self.family], **self.options), ()
+        return Coupling, (self.name, self.build, self.family, self.options)
+
+    def tabled(self, basis: Basis, groups: list[Group]) -> Coupling:
+        """The same coupling with these groups, laid over this basis, in the place of its rule."""
+        return Coupling(self.name, Tables(basis, groups), self.family, self.options)
+
     def groups(self, basis: Basis) -> list[Group]:
         """Lay the coupling over a basis.
 
@@ -77,6 +91,30 @@ class Coupling:
                     f"but exponents for {group.family.exponents.shape[1]}"
                 )
         return groups
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """The rule of a coupling that was laid over one basis, and is known there alone: that of a model from a file.
+
+    Parameters
+    ----------
+    basis : Basis
+    laid : list of Group
+
+    Raises
+    ------
+    ValueError
+        When called with another basis.
+    """
+
+    basis: Basis
+    laid: list[Group]
+
+    def __call__(self, basis: Basis) -> list[Group]:
+        if basis != self.basis:
+            raise ValueError(f"the tables of this coupling are of {self.basis!r}; expected that, not {basis!r}")
+        return self.laid
 
 
 def independent(degree: int = 3, parent: bool = False, shared: bool = False) -> Coupling:

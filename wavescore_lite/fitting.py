@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 import torch
 
 from .bases import KINDS, Basis, make_basis
-from .couplings import Coupling
+from .couplings import FAMILIES, Coupling, Tables
 from .groups import Group
 from .noise import SampledNoise
 from .polynomials import PolynomialFamily
@@ -72,6 +72,27 @@ class Fit(ABC, Generic[E]):
             f"{self.kind}({self.basis!r}, {self.coupling!r}, polynomials={self.polynomials!r}, "
             f"ridge={ridge}, target={self.target!r}{bare})"
         )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickles and copies: a coupling whose rule is one's own goes by its tables."""
+        known = self.coupling.family in FAMILIES
+        return self.__dict__ | {"coupling": self.coupling if known else self.coupling.tabled(self.basis, self.groups)}
+
+    def to(self, device: str) -> Self:
+        """Move the sums to a device, "cpu" or "cuda", where further images are summed and estimates made.
+
+        Returns
+        -------
+        The model itself.
+
+        Raises
+        ------
+        ValueError
+            For another device, or one that is not there.
+        """
+        self.device = check_device(device)
+        self.moments, self.held_out = (sums and sums.to(self.device) for sums in (self.moments, self.held_out))
+        return self
 
     def _prepare(self) -> None:
         """What a fit needs besides; nothing by default."""
@@ -197,7 +218,7 @@ class Fit(ABC, Generic[E]):
             Group(arrays[f"neighbours_{k}"], PolynomialFamily(arrays[f"exponents_{k}"]), arrays.get(f"ties_{k}"))
             for k in range(sum(name.startswith("neighbours_") for name in arrays))
         ]
-        coupling = Coupling(build=lambda _: groups, **header["coupling"])
+        coupling = Coupling(build=Tables(own_basis, groups), **header["coupling"])
         options = {name: header[name] for name in ("polynomials", "ridge", "target", "value_range", "bounded")}
         model = cls(own_basis, coupling, device=device, **options)
         model._start(header["noise"] and SampledNoise(**header["noise"]))

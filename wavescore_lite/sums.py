@@ -7,6 +7,7 @@ but `equations(sigma)`.
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -139,6 +140,13 @@ class Sums(ABC, Generic[E]):
         merged.lowest = torch.minimum(self.lowest, other.lowest)
         merged.highest = torch.maximum(self.highest, other.highest)
         return merged
+
+    def to(self, device: str) -> Self:
+        """The same sums on a device, as new sums."""
+        moved = copy.copy(self)
+        moved.device, moved.totals = device, {name: total.to(device) for name, total in self.totals.items()}
+        moved.lowest, moved.highest = self.lowest.to(device), self.highest.to(device)
+        return moved
 
     def stored(self) -> dict[str, torch.Tensor]:
         """All that `restore` takes over."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 
 from ..support.checks import check_images
-from .protocol import WithScore, fitted
+from .parts import WithParts
+from .protocol import fitted
 
 BATCH = 8192  # training images that are compared with at a time
 
 
-class PosteriorMean(WithScore):
+class PosteriorMean(WithParts):
     """The mean of the training images, each weighted by its likelihood under the noise.
 
     The weight of x_i is exp(-(x - x_i)^2 / 2 sigma^2), up to their sum. It is E[x_0 given x_sigma = x] for data that
@@ -25,6 +26,8 @@ class PosteriorMean(WithScore):
     >>> torch.allclose(memory.denoise(images[:3], sigma=0.01), images[:3])
     True
     """
+
+    parts = ("images",)
 
     def __init__(self) -> None:
         self.images: torch.Tensor | None = None

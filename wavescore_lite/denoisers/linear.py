@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 
 from ..support.checks import check_images
-from .protocol import WithScore, fitted
+from .parts import WithParts
+from .protocol import fitted
 
 BATCH = 8192
 
 
-class MeanImage(WithScore):
+class MeanImage(WithParts):
     """The best guess that does not look: the mean of the training images, whatever is shown.
 
     Examples
@@ -19,6 +20,8 @@ class MeanImage(WithScore):
     >>> mean.denoise(torch.rand(1, 8, 8), sigma=1.0)[0, 0, 0]
     tensor(0.2500)
     """
+
+    parts = ("mean",)
 
     def __init__(self) -> None:
         self.mean: torch.Tensor | None = None
@@ -47,7 +50,7 @@ class MeanImage(WithScore):
         return fitted(self, self.mean).to(images) + 0 * images
 
 
-class Wiener(WithScore):
+class Wiener(WithParts):
     """The best linear denoiser of all pixels together: mu + C (C + sigma^2)^-1 (x - mu) (Wiener, 1949).
 
     It is the exact posterior mean if the images are Gaussian, and needs their mean and covariance only: what a
@@ -59,6 +62,8 @@ class Wiener(WithScore):
     >>> Wiener().fit(images).denoise(images[:3] + torch.randn(3, 8, 8), sigma=1.0).shape
     torch.Size([3, 8, 8])
     """
+
+    parts = ("mean", "variances", "directions")
 
     def __init__(self) -> None:
         self.mean: torch.Tensor | None = None

@@ -97,7 +97,7 @@ def test_estimates_of_images_far_away_are_finite_and_at_the_bounds(kind, scale, 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_bare_polynomial_that_overflows_says_so(kind, images, basis):
     model = kind(basis, ws.independent(3), bounded=False).fit(images)
-    with pytest.raises(ValueError, match=r"overflows torch.float32 at sigma 1, for coefficients up to .*bounded=True"):
+    with pytest.raises(ValueError, match=r"overflows torch.float32 at sigma 1, for pixels up to .*bounded=True"):
         model.denoise(1e20 * images[:5], 1.0)
 
 

@@ -371,7 +371,7 @@ def test_refusals(images):
             question(images, 1.0)
     with pytest.raises(ValueError, match="too few images: 10 noisy copies for 193 features"):
         model.fit(images[:10], noise=ws.SampledNoise([1.0])).denoise(images, 1.0)
-    with pytest.raises(ValueError, match="singular at ridge 0; expected a ridge > 0"):
+    with pytest.raises(ValueError, match="singular at ridge 0; expected a larger one"):
         ws.JointScore(BASIS, ws.independent(2), ridge=0).fit(images[:1]).denoise(images, 1e-7)
 
 

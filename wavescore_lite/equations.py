@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .polynomials import PolynomialFamily
+from .support.checks import is_finite
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,13 @@ class Equations:
         """Right-hand side of a target, "denoise" or "score"."""
         return self.denoise if target == "denoise" else self.score
 
-    def check_determined(self) -> None:
-        """Refuse equations of fewer noisy copies than features; integrated noise makes any number enough."""
+    def check_solvable(self) -> None:
+        """Refuse sums that overflowed, and fewer noisy copies than features: integrated noise makes any number enough.
+
+        The ValueError says which.
+        """
+        if not is_finite(self.gram):
+            raise ValueError("sums of products of features overflow float64; expected images of smaller values")
         features = self.gram.shape[-1]
         if not self.variance and self.samples < features:
             raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, Self, TypeVar, overload
@@ -11,9 +12,13 @@ import torch
 
 from .denoisers.protocol import EVERY_SIGMA, WithScore
 from .fitting import HELD_OUT, E, Fit
-from .support.checks import check_ridge, check_sigma, is_finite, transformed
+from .sums import Sums
+from .support.checks import check_ridge, check_sigma
 
 RIDGES = tuple(10.0**k for k in range(-12, 3))  # what ridge="auto" tries
+ILL_CONDITIONED = 1 / float(np.finfo(float).eps)
+FAR = 10.0  # standard deviations from zero
+ROUNDING = 1e-9  # relative range of a coefficient that does not vary
 
 S = TypeVar("S")  # the solution of equations
 
@@ -22,7 +27,7 @@ class SingularGram(ValueError):
     """A system that has no solution at the ridge it was given."""
 
     def __init__(self, model: Estimator[Any, Any], ridge: float) -> None:
-        super().__init__(f"the Gram of {model.coupling!r} is singular at ridge {ridge:g}; expected a ridge > 0")
+        super().__init__(f"the Gram of {model.coupling!r} is singular at ridge {ridge:g}; expected a larger one")
 
 
 class Estimator(WithScore, Fit[E], Generic[E, S]):
@@ -52,8 +57,15 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
         return tuple(sorted(noise.sigmas)) if noise else None
 
     @abstractmethod
-    def _solve(self, equations: E, ridge: float, overwrite: bool = False) -> S:
-        """The solution of equations, in their own memory if that may be overwritten; SingularGram if there is none."""
+    def _solve(self, equations: E, ridge: float, overwrite: bool = False) -> tuple[S, float]:
+        """The solution of equations, and their condition number; SingularGram if there is none.
+
+        It is found in their own memory if that may be overwritten.
+        """
+
+    @abstractmethod
+    def _spread(self, solution: S) -> torch.Tensor:
+        """Standard deviation [d] of each noisy coefficient."""
 
     @abstractmethod
     def _risk(self, solution: S, equations: E) -> float:
@@ -89,7 +101,7 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
 
             def risk(ridge: float) -> float:
                 try:
-                    return self._risk(self._solve(ours, ridge), theirs)
+                    return self._risk(self._solve(ours, ridge)[0], theirs)
                 except SingularGram:
                     return np.inf
 
@@ -155,29 +167,46 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
     def _denoise(self, images: torch.Tensor, sigma: float) -> torch.Tensor:
         solution = self._solution(sigma)
         y = self.basis.analyze(images.to(self.device)).T.contiguous()
-        lowest, highest = (end.to(y)[:, None] for end in self.bounds)
         if self.bounded:  # beyond this, powers overflow, and every estimate has long reached its bound
             room = torch.finfo(y.dtype).max ** (1 / (1 + max(group.family.degree for group in self.groups)))
-            farthest = room * (sigma + torch.maximum(-lowest, highest).max().item())
+            farthest = room * self._spread(solution).to(y)[:, None]
             y = y.clamp(-farthest, farthest)
         predicted = self._predict(solution, y)
         if self.target == "score":
             predicted = y + sigma**2 * predicted
-        if not transformed() and not is_finite(predicted):
-            raise ValueError(
-                f"the estimate overflows {y.dtype} at sigma {sigma:g}, for coefficients up to {y.abs().max():g}; "
-                f"expected images nearer to the data{'' if self.bounded else ', or a model with bounded=True'}"
-            )
         if self.bounded:
-            predicted = predicted.clamp(lowest, highest)
+            predicted = predicted.clamp(*(end.to(y)[:, None] for end in self.bounds))
         return self.basis.synthesize(predicted.T).to(images.device)
+
+    @property
+    def _expected(self) -> str:
+        return f"{super()._expected}{'' if self.bounded else ', or a model with bounded=True'}"
 
     def _solution(self, sigma: float) -> S:
         """The solution at a noise level; the latest ones are kept."""
         sigma, ridge = check_sigma(sigma), self.chosen_ridge(sigma)
         if sigma not in self._solved:
-            solution = self._solve(self._everything().equations(sigma, self.polynomials), ridge, overwrite=True)
+            sums = self._everything()
+            solution, condition = self._solve(sums.equations(sigma, self.polynomials), ridge, overwrite=True)
+            self._warn(sigma, condition, sums)
             while len(self._solved) >= self.kept_solutions:
                 self._solved.pop(next(iter(self._solved)))
             self._solved[sigma] = solution
         return self._solved[sigma]
+
+    def _warn(self, sigma: float, condition: float, sums: Sums[E]) -> None:
+        """Say, once for a fit, that digits are lost or the ridge is felt far from the mean, as scipy's solvers do."""
+        mean, variance = sums.gaussian(sigma)
+        varying = (sums.highest - sums.lowest).cpu() > ROUNDING * mean.abs()
+        distance = (varying * mean.abs() / variance.sqrt()).max().item()
+        if not self._told and (condition > ILL_CONDITIONED or distance > FAR):
+            from scipy.linalg import LinAlgWarning
+
+            self._told = True
+            warnings.warn(
+                f"{self!r} may be inaccurate at sigma {sigma:g}: the condition number is {condition:.1e}, and "
+                f"coefficients lie up to {distance:.1f} standard deviations from zero; expected at most "
+                f"{ILL_CONDITIONED:.1e} and {FAR:g}: a larger ridge, a lower degree, or images nearer to zero",
+                LinAlgWarning,
+                stacklevel=2,
+            )

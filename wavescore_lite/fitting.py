@@ -63,6 +63,7 @@ class Fit(ABC, Generic[E]):
         self.data = 0
         self._solved: dict[float, Any] = {}  # solutions by noise level
         self._ridges: dict[float, float] = {}  # chosen ridges by noise level
+        self._told = False  # of digits that are lost
         self._prepare()
 
     def __repr__(self) -> str:
@@ -254,6 +255,7 @@ class Fit(ABC, Generic[E]):
             self.data = (self.data + image_checksum(batch)) % 2**64
         self._solved.clear()
         self._ridges.clear()
+        self._told = False
         return self
 
     @property
@@ -272,7 +274,7 @@ class Fit(ABC, Generic[E]):
         """The same estimator without a fit."""
         other = copy.copy(self)
         other.moments = other.held_out = None
-        other.data, other._solved, other._ridges = self.data, {}, {}
+        other.data, other._solved, other._ridges, other._told = self.data, {}, {}, False
         return other
 
     def _everything(self) -> Sums[E]:

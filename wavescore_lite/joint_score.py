@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import psutil
 import torch
+from scipy.linalg import lapack
 
 from .couplings import band_tied, independent, local_coupled
 from .equations import Equations, Solution, condition
@@ -124,15 +125,22 @@ class JointScore(Estimator[Equations, Solution]):
         right = {name: getattr(equations, name) / unit[:, None] for name in TARGETS}
         return replace(equations, gram=gram.div_(unit).div_(unit[:, None]), **right)
 
-    def _solve(self, equations: Equations, ridge: float, overwrite: bool = False) -> Solution:
-        equations.check_determined()
+    def _solve(self, equations: Equations, ridge: float, overwrite: bool = False) -> tuple[Solution, float]:
+        equations.check_solvable()
         scaled = self._scale(equations, overwrite)
         scaled.gram.diagonal().add_(ridge)
+        gram = scaled.gram.numpy()
+        norm = lapack.dlange("1", gram.T)
         try:
-            solution = solve_in_place(scaled.gram.numpy(), scaled.right(self.target).numpy())
+            solution = solve_in_place(gram, scaled.right(self.target).numpy())
         except np.linalg.LinAlgError as error:
             raise SingularGram(self, ridge) from error
-        return Solution(torch.from_numpy(np.ascontiguousarray(solution)), equations.spread)
+        reciprocal = lapack.dpocon(gram.T, norm, uplo="L")[0]  # of the factor, which stands below the diagonal
+        condition = 1 / reciprocal if reciprocal else np.inf
+        return Solution(torch.from_numpy(np.ascontiguousarray(solution)), equations.spread), condition
+
+    def _spread(self, solution: Solution) -> torch.Tensor:
+        return solution.spread
 
     def _risk(self, solution: Solution, equations: Equations) -> float:
         weights = self._closed(solution.scaled) / self._unit(solution.spread)[:, None]

@@ -54,6 +54,16 @@ class WaveletScore(Estimator[list[Equations], list[Solution]]):
     ValueError
         If the polynomials, the ridge, the target or the device are none of those named.
 
+    Notes
+    -----
+    Features are powers of the coefficients themselves, as in the paper, not of their distances from a mean. Far from
+    zero, at r standard deviations, such powers are nearly dependent: digits are lost in proportion to r^(2D), and a
+    ridge acts on the distances like one larger by as much. Images in [0, 1] stay near; where coefficients lie beyond
+    10 standard deviations, or the system is ill-conditioned, a solution says so once, with a `LinAlgWarning`. Centring
+    is left to you, as it gives another model: (y_i - m_i)(y_k - m_k) holds y_k alone, a feature that products with the
+    target do not have, and a ridge then draws estimates to the mean and no longer to 0. To centre, fit images less
+    their mean, with ``value_range=None``, and add it again.
+
     Examples
     --------
     >>> import wavescore_lite as ws
@@ -118,11 +128,11 @@ class WaveletScore(Estimator[list[Equations], list[Solution]]):
     def _new_moments(self, noise: SampledNoise | None) -> Moments:
         return Moments(self.groups, self.basis, noise, self.device)
 
-    def _solve(self, equations: list[Equations], ridge: float, overwrite: bool = False) -> list[Solution]:
+    def _solve(self, equations: list[Equations], ridge: float, overwrite: bool = False) -> tuple[list[Solution], float]:
         """(Sigma + gamma 1) a = b in coordinates of unit noisy variance (eq. 16), for each group."""
-        out = []
+        out, conditions = [], []
         for group, e in zip(self.groups, equations, strict=True):
-            e.check_determined()
+            e.check_solvable()
             gram = _scaled(e, group)
             gram.diagonal(dim1=1, dim2=2).add_(ridge)
             try:
@@ -130,7 +140,14 @@ class WaveletScore(Estimator[list[Equations], list[Solution]]):
             except torch.linalg.LinAlgError as error:
                 raise SingularGram(self, ridge) from error
             out.append(Solution(scaled, e.spread))
-        return out
+            conditions.append(torch.linalg.cond(gram, 1).max().item())
+        return out, max(conditions)
+
+    def _spread(self, solution: list[Solution]) -> torch.Tensor:
+        spreads = torch.empty(self.basis.dim, dtype=torch.float64)
+        for group, (_, spread) in zip(self.groups, solution, strict=True):
+            spreads[torch.from_numpy(group.targets)] = group.spread_out(spread)[:, 0]
+        return spreads
 
     def _risk(self, solution: list[Solution], equations: list[Equations]) -> float:
         total = 0.0

@@ -47,9 +47,10 @@ class PosteriorMean(WithParts):
         """Weighted means of the training images.
 
         Batches of training images pass by; sums are kept in units of the largest weight so far, so that nothing
-        overflows and no [n, training images] matrix is held.
+        overflows and no [n, training images] matrix is held. They are in float64: divided by a small sigma^2, what
+        float32 rounds off would decide between images.
         """
-        x = images.flatten(1)
+        x = images.double().flatten(1)
         largest = x.new_full((len(x), 1), -torch.inf)
         total, weighted = torch.zeros_like(largest), torch.zeros_like(x)
         for batch in fitted(self, self.images).split(BATCH):
@@ -60,4 +61,4 @@ class PosteriorMean(WithParts):
             total = before * total + weights.sum(1, keepdim=True)
             weighted = before * weighted + weights @ clean
             largest = highest
-        return (weighted / total).unflatten(1, self.shape)
+        return (weighted / total).unflatten(1, self.shape).to(images)

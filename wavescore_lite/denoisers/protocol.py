@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from ..support.checks import check_images, check_sigmas
+from ..support.checks import check_images, check_sigmas, is_finite, transformed
 
 EVERY_SIGMA = (0.0, math.inf)
 ROUNDING = 1e-6  # by how much, relatively, a noise level may miss a range
@@ -89,7 +89,7 @@ class WithScore(ABC):
         RuntimeError
             If the denoiser is not fitted.
         TypeError, ValueError
-            For other images, or a sigma that is not > 0 or not answered for.
+            For other images, a sigma that is not > 0 or not answered for, or an estimate beyond what the dtype holds.
         """
         noisy = torch.as_tensor(noisy)
         channel = noisy.ndim == 4 and noisy.shape[1] == 1
@@ -97,7 +97,13 @@ class WithScore(ABC):
         sigma = check_sigmas(sigma, len(images))
         with torch.autocast(images.device.type, enabled=False):
             estimate = self._denoise(images, sigma) if isinstance(sigma, float) else self._denoise_each(images, sigma)
+        _check_no_overflow("estimate", estimate, images, sigma, self._expected)
         return estimate[:, None] if channel else estimate
+
+    @property
+    def _expected(self) -> str:
+        """What is asked for where an estimate overflows."""
+        return "images nearer to the data"
 
     def __call__(self, noisy: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
         """The same as `denoise`."""
@@ -128,10 +134,24 @@ def score(denoiser: Denoiser, noisy: torch.Tensor, sigma: float | torch.Tensor) 
     """
     each: Any = sigma  # one for each image, if the denoiser takes that
     estimate, noisy = denoiser.denoise(noisy, each), torch.as_tensor(noisy)
-    level = check_sigmas(sigma, len(noisy))
+    level = given = check_sigmas(sigma, len(noisy))
     if isinstance(level, torch.Tensor):
         level = level.to(noisy).view(-1, *[1] * (noisy.ndim - 1))
-    return (estimate - noisy) / level**2
+    slopes = (estimate - noisy) / level**2
+    _check_no_overflow("score", slopes, noisy, given, "images nearer to the data, or float64")
+    return slopes
+
+
+def _check_no_overflow(
+    name: str, values: torch.Tensor, images: torch.Tensor, sigma: float | torch.Tensor, expected: str
+) -> None:
+    """Refuse what finite images led to that is not finite."""
+    if not transformed() and not is_finite(values):
+        least = torch.as_tensor(sigma).min()
+        raise ValueError(
+            f"the {name} overflows {images.dtype} at sigma {least:g}, for pixels up to {images.abs().max():g}; "
+            f"expected {expected}"
+        )
 
 
 def sigma_range(denoiser: Denoiser) -> tuple[float, float]:

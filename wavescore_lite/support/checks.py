@@ -12,6 +12,7 @@ import torch
 from torch.autograd import forward_ad
 
 SMALLEST_SIDE = 8
+LEAST_SIGMA, MOST_SIGMA = 1e-15, 1e15  # their squares are numbers in single precision, their powers in double
 
 Shape = tuple[int, int]
 
@@ -106,7 +107,7 @@ def check_coefficients(coefficients: torch.Tensor, dim: int) -> torch.Tensor:
 
 
 def check_sigma(sigma: float | torch.Tensor | np.ndarray) -> float:
-    """Return the noise level `sigma` (in pixel units) as a float; refuse what is not finite and > 0.
+    """Return the noise level `sigma` (in pixel units) as a float; refuse what is not > 0, and from 1e-15 to 1e15.
 
     Examples
     --------
@@ -122,6 +123,8 @@ def check_sigma(sigma: float | torch.Tensor | np.ndarray) -> float:
         number, given = (None, f"of shape {list(sigma.shape)}") if several else (sigma.item(), str(sigma))
     if not _is_number(number) or number <= 0:
         raise ValueError(f"sigma is {given}; expected a finite noise level > 0")
+    if not LEAST_SIGMA <= number <= MOST_SIGMA:
+        raise ValueError(f"sigma is {given}; expected a noise level from {LEAST_SIGMA:g} to {MOST_SIGMA:g}")
     return float(number)
 
 
@@ -148,6 +151,8 @@ def check_sigmas(sigma: float | torch.Tensor | np.ndarray, count: int) -> float 
         )
     if not (levels.isfinite() & (levels > 0)).all():
         raise ValueError(f"sigma lies in [{levels.min():g}, {levels.max():g}]; expected finite noise levels > 0")
+    for end in (levels.min(), levels.max()):
+        check_sigma(end)
     levels = levels.flatten()
     return levels[0].item() if (levels == levels[0]).all() else levels
 
@@ -254,4 +259,7 @@ def check_device(device: str) -> str:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    try:
+        return isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:  # a whole number beyond all floats
+        return False

@@ -51,7 +51,27 @@ def noise_levels(
     if not 0 < rho < math.inf:
         raise ValueError(f"rho must be positive and finite, got {rho!r}")
     levels = torch.linspace(sigma_max ** (1 / rho), sigma_min ** (1 / rho), steps, dtype=torch.float64) ** rho
+    levels[-1], levels[0] = sigma_min, sigma_max  # to the last digit
     return torch.cat([levels, levels.new_zeros(1)])
+
+
+def levels_for(
+    denoiser: Denoiser, steps: int = 50, sigma_max: float = SIGMA_MAX, sigma_min: float = SIGMA_MIN
+) -> torch.Tensor:
+    """The usual `noise_levels`, as far as a denoiser answers for them: within its range, or its only ones.
+
+    Examples
+    --------
+    >>> class Narrow:
+    ...     sigma_range = (0.5, 8.0)
+    >>> levels_for(Narrow(), steps=3)
+    tensor([8.0000, 2.2922, 0.5000, 0.0000], dtype=torch.float64)
+    """
+    only = getattr(denoiser, "fitted_sigmas", None)
+    if only is not None:
+        return torch.tensor([*reversed(only), 0.0], dtype=torch.float64)
+    low, high = sigma_range(denoiser)
+    return noise_levels(steps, min(sigma_max, high), max(sigma_min, low))
 
 
 @torch.no_grad()
@@ -80,8 +100,7 @@ def sample(
     shape : sequence of int
         Shape of the result, for images [n, height, width].
     sigmas : sequence of float, optional
-        Noise levels, strictly decreasing to 0; by default ``noise_levels()``, within the denoiser's `sigma_range`, or
-        the only levels that it answers for.
+        Noise levels, strictly decreasing to 0; by default those of `levels_for`.
     stochasticity : float
         From 0, the probability-flow ODE (DDIM), to 1, the reverse SDE (ancestral sampling).
     seed : int
@@ -117,7 +136,7 @@ def sample(
     >>> sample(Point(), shape=(2,)).tolist()
     [3.0, 3.0]
     """
-    shape, levels = _checked_shape(shape), _checked_levels(_usual(denoiser) if sigmas is None else sigmas)
+    shape, levels = _checked_shape(shape), _checked_levels(levels_for(denoiser) if sigmas is None else sigmas)
     seed, batch = check_integer("seed", seed, 0), check_integer("batch", batch, 1)
     step = _heun_step if check_choice("solver", solver, SOLVERS) == "heun" else _euler_step
     if not 0 <= stochasticity <= 1:
@@ -172,15 +191,6 @@ def _estimate(denoiser: Denoiser, state: torch.Tensor, level: float) -> torch.Te
 
 def _start(denoiser: Denoiser, normal: torch.Tensor, sigma: float) -> torch.Tensor:
     return denoiser.starts(normal, sigma) if isinstance(denoiser, WithScore) else sigma * normal
-
-
-def _usual(denoiser: Denoiser) -> torch.Tensor:
-    """The usual noise levels, as far as the denoiser answers for them."""
-    only = getattr(denoiser, "fitted_sigmas", None)
-    if only is not None:
-        return torch.tensor([*reversed(only), 0.0], dtype=torch.float64)
-    low, high = sigma_range(denoiser)
-    return noise_levels(sigma_max=min(SIGMA_MAX, high), sigma_min=max(SIGMA_MIN, low))
 
 
 def _checked_shape(shape: Sequence[int]) -> torch.Size:

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import numpy as np
 import torch
 
 from ..bases.protocol import Basis
 from ..bases.wavelets import WaveletBasis
-from ..networks.classifier import Classifier
 from ..support.checks import check_images, check_integer
 from .features import frechet_distance, kernel_distance, unbiased_frechet_distance
 from .neighbours import density_coverage, memorisation, precision_recall
 from .pixels import moment_discrepancies, sliced_wasserstein, spectrum_distance
 
 
+class Featured(Protocol):
+    """What tells images by features, as `Classifier` does."""
+
+    def features(self, images: torch.Tensor) -> torch.Tensor:
+        """Features [n, f] of images [n, height, width]."""
+
+
 def sample_quality(
     samples: torch.Tensor,
     reference: torch.Tensor,
-    classifier: Classifier,
+    classifier: Featured,
     basis: Basis | None = None,
     training: torch.Tensor | None = None,
     seed: int = 0,
@@ -32,7 +39,7 @@ def sample_quality(
         Such as `sample` draws; values may leave [0, 1].
     reference : tensor [m, height, width]
         Images that no model was fitted on, at least as many.
-    classifier : Classifier
+    classifier : object with .features
         Whose features are compared, see `load_classifier`. At least 260 samples are needed for its 64 features.
     basis : Basis, optional
         In which moments are taken; by default the wavelets of `WaveletBasis`.

@@ -5,6 +5,7 @@ from .experiments import measure
 from .plan import figures, left_out
 from .records import Record
 from .results import CERTAIN, Results
+from .sample_results import SampleResults
 from .trials import Trial
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Baseline",
     "Record",
     "Results",
+    "SampleResults",
     "Trained",
     "Trial",
     "figures",

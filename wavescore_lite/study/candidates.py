@@ -121,10 +121,11 @@ class Baseline(Candidate):
 
 @dataclass(frozen=True)
 class Trained(Candidate):
-    """A network that comes with the package: its design, and the first digits of the checksum of its weights."""
+    """A network that comes with the package: design, first digits of the checksum of its weights, seed of training."""
 
     design: str
     weights: str
+    seed: int = 0
     registry = DESIGNS
 
     def __post_init__(self) -> None:
@@ -135,8 +136,12 @@ class Trained(Candidate):
         return self.design
 
     def fitted(self, dataset: str, size: int, train: int, sigmas: Sequence[float], seed: int) -> Fitted:
-        log = training_log(self.design, size, dataset)
-        return Fitted(load_network(self.design, size, dataset), log[-1]["seconds"] if log else "")
+        log = training_log(self.design, size, dataset, seed=self.seed)
+        return Fitted(load_network(self.design, size, dataset, seed=self.seed), log[-1]["seconds"] if log else "")
+
+    @property
+    def name(self) -> str:
+        return self.design + (f" trained from seed {self.seed}" if self.seed else "")
 
     def rivals(self) -> dict[str, Candidate]:
         best = [Analytic(coupling, fit=fit) for coupling in (independent(3), local_coupled(3)) for fit in FITS]
@@ -201,7 +206,8 @@ class Analytic(Candidate):
         return (HELD_OUT,) if self.fit == "joint" else (HELD_OUT, FRESH)
 
     def model(self, size: int) -> WaveletScore | JointScore:
-        return FITS[self.fit](WaveletBasis(size), self.coupling, self.polynomials, self.ridge)
+        """The bare polynomial, which the paper is about."""
+        return FITS[self.fit](WaveletBasis(size), self.coupling, self.polynomials, self.ridge, bounded=False)
 
     def fitted(self, dataset: str, size: int, train: int, sigmas: Sequence[float], seed: int) -> Fitted:
         images = load(dataset, size, "train", train)

@@ -23,6 +23,7 @@ HIGHEST_JOINT: dict[tuple[str, bool], tuple[int, int]] = {
     ("band_tied", False): (2, 0),
     ("local_coupled", False): (1, 0),
 }
+GENERATED = 8_000  # features of joint fits that are sampled from, at most: each noise level is a system of its own
 # Options of families that are measured beside the usual ones; an option that is not named here is not measured.
 EXTENSIONS: dict[str, tuple[dict[str, Any], ...]] = {
     "local_coupled": (
@@ -64,9 +65,7 @@ def figures(dataset: str, size: int, train: int = 60_000, test: int = 10_000) ->
     """
     common = Trial(dataset, size, train, test, Baseline("mean image"))
     plan = {"baselines": [replace(common, denoiser=Baseline(name)) for name in BASELINES]}
-    plan["networks"] = [
-        replace(common, denoiser=Trained(row["network"], row["sha256"][:12])) for row in trained(dataset, size)
-    ]
+    plan["networks"] = [replace(common, denoiser=network) for network in networks(dataset, size) if not network.seed]
     for family in FAMILIES:
         joint, drawn = HIGHEST_JOINT.get((family, size <= 32), (1, 0))
         plan[family] = [
@@ -87,6 +86,31 @@ def figures(dataset: str, size: int, train: int = 60_000, test: int = 10_000) ->
     if size <= 32:  # above, one draw of a joint fit takes hours: a Gram of its own at each level
         plan["draws"] = list(filter(_determined, degrees(common, "independent", fit="joint", draws=2)[1:]))
     return plan
+
+
+def networks(dataset: str, size: int) -> list[Trained]:
+    """The networks that come with the package for a dataset at a size."""
+    return [Trained(row["network"], row["sha256"][:12], int(row["seed"])) for row in trained(dataset, size)]
+
+
+def generators(dataset: str, size: int, train: int = 60_000, test: int = 10_000) -> list[Trial]:
+    """What is sampled from: baselines, all networks, and each family of degree 1 to 3, per wavelet and joint.
+
+    Joint fits are those that solve in seconds a level, of at most GENERATED features.
+
+    Examples
+    --------
+    >>> [trial.name for trial in generators("mnist", 32) if trial.fit == "joint"]  # doctest: +NORMALIZE_WHITESPACE
+    ['independent D=1 joint', 'independent D=2 joint', 'independent D=3 joint', 'band_tied D=1 joint',
+     'band_tied D=2 joint', 'band_tied D=3 joint', 'local_coupled D=1 r=1 joint', 'local_coupled D=2 r=1 joint']
+    """
+    common = Trial(dataset, size, train, test, Baseline("mean image"))
+    found = [replace(common, denoiser=candidate) for candidate in [*map(Baseline, BASELINES), *networks(dataset, size)]]
+    for family in FAMILIES:
+        found += degrees(common, family)
+        joint = degrees(common, family, fit="joint")
+        found += [trial for trial in joint if len(joint_model(trial).features) <= GENERATED]
+    return found
 
 
 def degrees(common: Trial, family: str, highest: int = 3, **how: Any) -> list[Trial]:

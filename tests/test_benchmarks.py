@@ -213,7 +213,7 @@ def test_memory_is_what_is_held_at_the_peak():
 def test_limits_are_the_ones_that_were_set():
     setting = Setting("strokes", images=64, size=16, turns=1, seconds=0)
     limits = {}
-    for part in (cases.passes, cases.after_a_pass, cases.joint_fit, cases.transforms, cases.sweeps):
+    for part in (cases.passes, cases.after_a_pass, cases.joint_fit, cases.sampling, cases.transforms, cases.sweeps):
         for made in part(setting):
             if made.limit:
                 limits[made.name, made.images] = (made.limit.measure, made.limit.most)
@@ -223,6 +223,11 @@ def test_limits_are_the_ones_that_were_set():
     expected |= {
         (f"{what}, {name}", 64): ("ratio", 3.0) for what in ("pass", "sums from coefficients") for name in others
     }
+    expected |= {
+        (f"{what}, {name}", 64): ("ratio", 0.1)
+        for what in ("call of a step", "samples in 8 steps")
+        for name in (local, *others)
+    }
     assert limits == expected | {
         ("pass, local_coupled(3, 1)", 64): ("ratio", 2.5),
         ("denoise, local_coupled(3, 1)", 64): ("seconds", 1.5),
@@ -231,6 +236,29 @@ def test_limits_are_the_ones_that_were_set():
         ("analysis and synthesis, float32", 64): ("ratio", 3.0),
         ("analysis and synthesis, float64", 64): ("ratio", 3.0),
     }
+
+
+def test_samples_and_calls_are_timed_beside_the_same_of_a_unet(monkeypatch):
+    """Each case calls its own denoiser as often as its counterpart the U-Net, on as many images, at as few levels."""
+    made, asked = list(cases.sampling(Setting("strokes", images=64, size=8))), []
+
+    def denoise(self, noisy, sigma):
+        asked.append((type(self), noisy.shape, sigma))
+        return noisy
+
+    for kind in (cases.WaveletScore, cases.JointScore, cases.Wiener, cases.Network):
+        monkeypatch.setattr(kind, "denoise", denoise)
+    for case in made:
+        calls, levels = (1, 1) if case.name.startswith("call of a step, ") else (2 * 8 - 1, 8)
+        for run, network in ((case.run, False), (case.bare, True)):
+            asked.clear()
+            assert run() is None
+            assert len(asked) == calls
+            assert len({sigma for _, _, sigma in asked}) == levels <= cases.KEPT
+            assert {(kind is cases.Network, shape) for kind, shape, _ in asked} == {(network, (64, 8, 8))}
+    assert [case.name.partition(", ")[2] for case in made[::2]] == [
+        "local_coupled(3, 1)", "band_tied(3)", "independent(3)", "Wiener", "joint independent(3)",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

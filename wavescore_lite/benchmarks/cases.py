@@ -1,4 +1,4 @@
-"""All cases: passes over images, what follows a pass, the joint fit, the transforms, and how costs grow."""
+"""All cases: passes over images, what follows a pass, the joint fit, sampling, transforms, and how costs grow."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ import torch
 from .. import couplings
 from ..bases.wavelets import WaveletBasis
 from ..couplings import Coupling, independent, local_coupled
+from ..denoisers import Denoiser, Wiener
+from ..denoisers.protocol import FittedDenoiser
 from ..groups import Group
-from ..joint_score import JointScore
+from ..joint_score import KEPT, JointScore
 from ..moments import BATCH, Moments
+from ..networks import Network
+from ..sampling import noise_levels, sample
 from ..scores import WaveletScore
 from ..study import SIGMAS
 from ..support.progress import progress
@@ -27,6 +31,7 @@ from .setting import Setting
 from .timing import Case, Limit, Row, growth, row, timed
 
 DENOISED = 10_000
+SAMPLES, STEPS = 64, KEPT  # images; as many steps as a joint fit remembers solutions for
 
 
 class Family(NamedTuple):
@@ -62,7 +67,7 @@ def measure(setting: Setting) -> list[Row]:
     """
     rows: list[Row] = []
     seconds: dict[str, float] = {}
-    parts = (passes, after_a_pass, joint_fit, transforms, sweeps)
+    parts = (passes, after_a_pass, joint_fit, sampling, transforms, sweeps)
     cases = itertools.chain.from_iterable(part(setting) for part in parts)
     for case in progress(cases, desc="wavescore bench", unit=" cases", leave=False):
         rows.append(timed(case, seconds, setting.turns, setting.seconds, setting.judged))
@@ -145,6 +150,35 @@ def joint_fit(setting: Setting) -> Iterator[Case]:
     )
 
 
+def sampling(setting: Setting) -> Iterator[Case]:
+    """Samples, and the call of a denoiser that a step makes twice, beside those of a small U-Net.
+
+    Weights of any value take the same time, so the U-Net is not a trained one. On the probability flow a step has one
+    noise level, whose solution is there from the turn that is not counted; `after_a_pass` tells what it costs.
+    """
+    basis, images = WaveletBasis(setting.size), setting.load(count=min(DENOISED, setting.images))
+    scores = [WaveletScore(basis, family.at_degree(DEGREE), device=setting.device) for family in FAMILIES]
+    limited = {_written(score.coupling): score for score in scores}
+    joint = JointScore(basis, independent(DEGREE), device=setting.device)
+    network = Network("unet-small", setting.size).requires_grad_(False).to(setting.device)
+    levels, shape = noise_levels(STEPS, sigma_max=network.sigma_range[1]), (SAMPLES, *basis.shape)
+    noisy = (2 * torch.randn(shape, generator=torch.Generator().manual_seed(0))).to(setting.device)
+    others: dict[str, FittedDenoiser] = {"Wiener": Wiener(), f"joint {_written(joint.coupling)}": joint}
+    for name, unfitted in {**limited, **others}.items():
+        model = unfitted.fit(images)
+        parts = {"call of a step": partial(_call, noisy), f"samples in {STEPS} steps": partial(_sample, shape, levels)}
+        for what, run in parts.items():
+            yield Case(
+                f"{what}, {name}",
+                partial(run, model),
+                partial(run, network),
+                "unet-small",
+                SAMPLES,
+                setting.size,
+                Limit("ratio", 0.1) if name in limited else None,
+            )
+
+
 def transforms(setting: Setting) -> Iterator[Case]:
     """Analysis and synthesis beside one read and one write through their products, and beside PyWavelets."""
     basis = WaveletBasis(setting.size)
@@ -200,6 +234,14 @@ def _pass(
 
 def _solve_next(model: WaveletScore, sigmas: Iterator[float]) -> None:
     model.coefficients(next(sigmas))
+
+
+def _call(noisy: torch.Tensor, model: Denoiser) -> None:
+    model.denoise(noisy, 2.0)
+
+
+def _sample(shape: tuple[int, ...], levels: torch.Tensor, model: Denoiser) -> None:
+    sample(model, shape, levels, stochasticity=0)
 
 
 def _there_and_back(basis: WaveletBasis, images: torch.Tensor) -> None:

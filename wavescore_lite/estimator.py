@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .denoisers.protocol import EVERY_SIGMA, WithScore
-from .fitting import HELD_OUT, E, Fit
+from .fitting import E, Fit
 from .sums import Sums
 from .support.checks import check_ridge, check_sigma
 
@@ -90,14 +90,16 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
         return other
 
     def chosen_ridge(self, sigma: float) -> float:
-        """The ridge in use at noise level sigma: with ridge="auto" the one of least error on the held-out images."""
+        """The ridge in use at noise level sigma: with ridge="auto" the one of least error on the held-out images.
+
+        Among few images chance may hold out none, or all; then the same images serve to fit and to choose.
+        """
         fitted, sigma = self._fitted(), check_sigma(sigma)
         if not isinstance(self.ridge, str):
             return self.ridge
         if sigma not in self._ridges:
-            if self.held_out is None or not self.held_out.count:
-                raise ValueError(f"too few images: {fitted.seen}; expected at least {HELD_OUT} with ridge='auto'")
-            ours, theirs = fitted.equations(sigma, self.polynomials), self.held_out.closed_equations(sigma)
+            filled = [sums for sums in (fitted, self.held_out) if sums and sums.count] or [fitted]
+            ours, theirs = filled[0].equations(sigma, self.polynomials), filled[-1].closed_equations(sigma)
 
             def risk(ridge: float) -> float:
                 try:

@@ -19,12 +19,12 @@ from .polynomials import PolynomialFamily
 from .sums import Sums
 from .support import storage
 from .support.checks import check_choice, check_device, check_images, check_ridge
-from .support.storage import image_checksum
+from .support.storage import image_checksums
 
 TARGETS = ("denoise", "score")
 POLYNOMIALS = ("monomial", "hermite")
 BATCH_COEFFICIENTS, FEWEST = 2**20, 128  # analysed at a time, to stay near a core's cache; images at least
-HELD_OUT = 10  # with ridge="auto" one image of so many is held out to choose it
+HELD_OUT = 10  # with ridge="auto" one image of so many is held out to choose it, whatever images come with it
 FORMAT, PREFIX = 4, "held_out_"  # of files; before the names of sums over images that were held out
 
 E = TypeVar("E")  # equations of a kind of fit
@@ -245,14 +245,14 @@ class Fit(ABC, Generic[E]):
         """Sum over images that were checked."""
         moments = self._fitted()
         for batch in images.split(max(FEWEST, BATCH_COEFFICIENTS // self.basis.dim)):
-            coefficients = self.basis.analyze(batch.to(self.device).double())
+            coefficients, checksums = self.basis.analyze(batch.to(self.device).double()), image_checksums(batch)
             if self.held_out is None:
                 moments.update(coefficients)
             else:
-                held = (moments.seen + torch.arange(len(batch))) % HELD_OUT == HELD_OUT - 1
+                held = torch.from_numpy(checksums % HELD_OUT == 0)
                 moments.update(coefficients, ~held)
                 self.held_out.update(coefficients, held)
-            self.data = (self.data + image_checksum(batch)) % 2**64
+            self.data = (self.data + sum(checksums.tolist())) % 2**64
         self._solved.clear()
         self._ridges.clear()
         self._told = False

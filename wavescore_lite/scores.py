@@ -27,8 +27,9 @@ class WaveletScore(Estimator[list[Equations], list[Solution]]):
         "monomial", or "hermite": products of He_e(y / s), with s the noisy standard deviation of a coefficient.
     ridge : float >= 0 or "auto"
         gamma in (Sigma + gamma 1) a = b. Coordinates are first divided by their noisy standard deviation, so gamma
-        has no unit. "auto" holds every tenth image out and takes, at each sigma, the power of ten from 1e-12 to 100
-        that serves those best, then fits all images with it; `chosen_ridge` tells which.
+        has no unit. "auto" holds one image of ten out and takes, at each sigma, the power of ten from 1e-12 to 100
+        that serves those best, then fits all images with it; `chosen_ridge` tells which. An image's checksum says
+        whether it is held out, so parts that are fitted apart and merged choose as one fit does.
     target : str
         "denoise" fits the clean coefficient, b = E[phi y_0]; "score" fits its score by Stein's identity,
         b = -E[d phi / d y] (eq. 15). They give the same denoiser at ridge 0; a large ridge draws the first to the

@@ -209,7 +209,19 @@ def read_rows(path: str | Path) -> list[dict[str, str]]:
 
 
 def image_checksum(images: torch.Tensor) -> int:
-    """Sum modulo 2^64 of a 64-bit checksum of each image, in float32: the same in any order and any split.
+    """Sum modulo 2^64 of the `image_checksums`: the same in any order and any split.
+
+    Examples
+    --------
+    >>> images = torch.rand(10, 8, 8)
+    >>> image_checksum(images) == (image_checksum(images[:3]) + image_checksum(images[3:])) % 2**64
+    True
+    """
+    return int(image_checksums(images).sum(dtype=np.uint64))
+
+
+def image_checksums(images: torch.Tensor) -> np.ndarray:
+    """A 64-bit checksum of each image, in float32.
 
     It tells sets of images apart that differ by accident; it does not withstand intent.
 
@@ -219,13 +231,7 @@ def image_checksum(images: torch.Tensor) -> int:
 
     Returns
     -------
-    int from 0 to 2^64 - 1
-
-    Examples
-    --------
-    >>> images = torch.rand(10, 8, 8)
-    >>> image_checksum(images) == (image_checksum(images[:3]) + image_checksum(images[3:])) % 2**64
-    True
+    uint64 array [n]
     """
     values = images.cpu().float().contiguous().flatten(1)
     words = pad(values, (0, values.shape[1] % 2)).numpy().view(np.uint64)
@@ -233,4 +239,4 @@ def image_checksum(images: torch.Tensor) -> int:
     checksum = words @ place + ODD
     for shift in (29, 32):
         checksum = (checksum ^ (checksum >> np.uint64(shift))) * ODD
-    return int(checksum.sum(dtype=np.uint64))
+    return checksum

@@ -19,7 +19,9 @@ from wavescore_lite.cli import app
 from wavescore_lite.couplings import FAMILIES
 from wavescore_lite.data import loading, mnist, registry
 from wavescore_lite.data.protocol import Dataset, Files, Place
-from wavescore_lite.networks import load_network, training
+from wavescore_lite.denoisers import BASELINES
+from wavescore_lite.networks import DESIGNS, load_network, training
+from wavescore_lite.sampling import levels_for
 
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 SMALL = ("--dataset", "strokes", "--size", "16", "--images", "40")
@@ -157,6 +159,8 @@ def test_bench_prints_the_table_and_writes_it(here):
         "further noise level": families,
         "denoise": 2 * families,
         "joint": 1,
+        "call of a step": families + 2,  # and of Wiener and a joint fit
+        "samples in 8 steps": families + 2,
         "analysis and synthesis": 4,
         "memory of a pass": 1,
         "growth with images": families,
@@ -200,6 +204,163 @@ def test_bench_that_cannot_write_says_so(here, monkeypatch):
     code, said = run("bench", "--quick", "--dataset", "strokes", "--output", ".")
     assert code == 2
     assert ". could not be written to: no space left on device" in said
+
+
+SAMPLED = ("--dataset", "strokes", "--size", "8", "--images", "60", "--count", "5")
+
+
+def scores(coupling, kind=ws.WaveletScore, **options):
+    return lambda: kind(ws.WaveletBasis(8), coupling, **options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "unfitted", "called"),
+    [
+        (("independent",), scores(ws.independent(3)), "independent(degree=3), per-wavelet, fitted"),
+        (("Band_tied", "--degree", "2"), scores(ws.band_tied(2)), "band_tied(degree=2), per-wavelet, fitted"),
+        (
+            ("local", "--radius", "2", "--bare"),
+            scores(ws.local_coupled(3, 2), bounded=False),
+            "per-wavelet, bare, fitted",
+        ),
+        (("indep", "--fit", "joint", "--degree", "1"), scores(ws.independent(1), ws.JointScore), "joint, fitted"),
+        (("mean",), ws.MeanImage, "mean image, fitted"),
+        (("wiener",), ws.Wiener, "Wiener, fitted"),
+        (("posterior mean",), ws.PosteriorMean, "posterior mean, fitted"),
+    ],
+    ids=lambda value: "=".join(value) if isinstance(value, tuple) else "",
+)
+def test_sample_is_of_the_model_that_was_named(arguments, unfitted, called, here):
+    code, said = run("sample", *arguments, *SAMPLED, "--steps", "6", "--stochasticity", "0", "--out", "samples.npy")
+    assert code == 0, said
+    assert said.startswith("samples.npy has 5 samples of ")
+    assert f"{called} on 60 images of strokes at 8 x 8; seed 0, " in said
+    denoiser = unfitted().fit(ws.load_images("strokes", 8, "train", 60))
+    expected = ws.sample(denoiser, (5, 8, 8), ws.noise_levels(6), stochasticity=0)
+    samples = np.load(here / "samples.npy")
+    assert samples.dtype == np.float32
+    np.testing.assert_array_equal(samples, expected.numpy())
+    assert [path.name for path in here.iterdir()] == ["samples.npy"]
+
+
+def test_sample_of_a_network(here):
+    options = ("--dataset", "strokes", "--count", "2", "--steps", "2", "--solver", "euler", "--seed", "3")
+    code, said = run("sample", "unet-small", *options, "--out", "samples.npy")
+    assert code == 0, said
+    assert "2 samples of unet-small, trained on strokes at 32 x 32 from seed 0; seed 3" in said
+    network = load_network("unet-small", 32, "strokes")
+    expected = ws.sample(network, (2, 32, 32), levels_for(network, 2), seed=3, solver="euler")
+    np.testing.assert_array_equal(np.load(here / "samples.npy"), expected.numpy())
+
+
+@pytest.mark.parametrize("kind", [ws.WaveletScore, ws.JointScore])
+def test_sample_of_a_saved_score(kind, here):
+    model = kind(ws.WaveletBasis(8), ws.independent(2)).fit(ws.load_images("strokes", 8, "train", 60))
+    model.save("saved.model")
+    code, said = run("sample", "saved.model", "--count", "3", "--out", "samples.npy")
+    assert code == 0, said
+    assert f"3 samples of {kind.__name__}(WaveletBasis(" in said
+    assert f"fitted on {model.fingerprint}, from saved.model; seed 0" in said
+    np.testing.assert_array_equal(np.load(here / "samples.npy"), ws.sample(model, (3, 8, 8)).numpy())
+
+
+def test_sample_of_a_saved_baseline(here):
+    model = ws.Wiener().fit(ws.load_images("strokes", 8, "train", 60))
+    model.save("wiener")
+    options = ("--count", "3", "--steps", "9", "--out", "samples.npy")
+    assert "of Wiener, fitted on 50 images" in run("sample", "wiener", *SAMPLED, "--images", "50", *options)[1]
+    code, said = run("sample", "./wiener", *options)
+    assert code == 0, said
+    assert "3 samples of Wiener, from ./wiener; seed 0" in said
+    expected = ws.sample(model, (3, 8, 8), ws.noise_levels(9))
+    np.testing.assert_allclose(np.load(here / "samples.npy"), expected.numpy(), atol=1e-5)
+
+
+def test_sample_draws_a_grid(here, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(ws.plots, "image_grid", lambda rows, grid=ws.plots.image_grid: drawn.append(rows) or grid(rows))
+    code, said = run("sample", "mean", *SAMPLED, "--steps", "2", "--out", "grid.png")
+    assert code == 0, said
+    picture = (here / "grid.png").read_bytes()
+    assert picture.startswith(PNG_SIGNATURE)
+    assert picture.endswith(b"IEND\xaeB`\x82")
+    ((first, second),) = drawn
+    assert first.shape == second.shape == (3, 8, 8)
+    assert (second[2] == 1).all()
+    assert [path.name for path in here.iterdir()] == ["grid.png"]
+
+
+def test_sample_that_cannot_draw_keeps_the_old_picture(here, monkeypatch):
+    def full_disk(figure, file, **options):
+        file.write(PNG_SIGNATURE)
+        raise OSError("no space left on device")
+
+    (here / "grid.png").write_bytes(b"old")
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", full_disk)
+    code, said = run("sample", "mean", *SAMPLED, "--steps", "2", "--out", "grid.png")
+    assert (code, said) == (1, "grid.png could not be written: no space left on device")
+    assert [path.name for path in here.iterdir()] == ["grid.png"]
+    assert (here / "grid.png").read_bytes() == b"old"
+
+
+def test_sample_that_runs_away_says_so(here):
+    """Where a cubic without bounds has flown to, its powers overflow: one start in a hundred is enough."""
+    code, said = run("sample", "independent", "--bare", *SAMPLED, "--count", "100", "--out", "samples.npy")
+    assert code == 1
+    assert said.startswith("samples.npy could not be written: the estimate overflows torch.float32 at sigma")
+    assert list(here.iterdir()) == []
+    assert run("sample", "independent", *SAMPLED, "--count", "100", "--out", "samples.npy")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("unet",), "model is 'unet'; expected one of independent, band-tied, local-coupled, mean-image, wiener,"),
+        (("",), "model is ''; expected one of"),
+        (("missing.model",), "model is 'missing.model'; expected one of"),
+        (("file.txt",), "file.txt holds no score and no baseline, or is damaged; expected what save() wrote"),
+        (("file.txt", "--degree", "2"), "--degree was given for 'file.txt', a file; expected none of its kind"),
+        (("cnn", "--bare"), "--bare was given for 'cnn', a network; expected --dataset, --size, --network-seed"),
+        (("wiener", "--network-seed", "1"), "--network-seed was given for 'wiener', a baseline; expected --dataset"),
+        (("independent", "--radius", "1"), "family 'independent' has no option radius; expected some of degree"),
+        (("independent", "--degree", "7"), "degree is 7; expected an integer from 1 to 6"),
+        (("local", "--fit", "at once"), "fit is 'at once'; expected one of 'per-wavelet', 'joint'"),
+        (("local", "--size", "33"), "shape is (33, 33); expected a height and a width that 2^level divides"),
+        (("local", "--images", "60001"), "limit is 60001; expected an integer from 1 to 60000"),
+        (("cnn", "--network-seed", "7", "--size", "32"), "there is no trained network 'cnn' for strokes at 32 x 32"),
+        (("wiener", "--dataset", "mnist"), "set WAVESCORE_DATA to a folder that holds MNIST"),
+        (("wiener", "--solver", "rk4"), "solver is 'rk4'; expected one of 'heun', 'euler'"),
+        (("wiener", "--stochasticity", "2"), "Invalid value for '--stochasticity'"),
+        (("wiener", "--count", "0"), "Invalid value for '--count'"),
+        (("wiener", "--out", "grid.gif"), "output is grid.gif; expected a .png or .npy file"),
+    ],
+    ids=lambda value: "=".join(value) if isinstance(value, tuple) else "",
+)
+def test_sample_refuses_before_it_works(arguments, message, here, monkeypatch):
+    monkeypatch.setattr(ws, "sample", lambda *given, **options: pytest.fail("sampled all the same"))
+    (here / "file.txt").write_text("here before")
+    strokes = () if arguments[0] == "file.txt" else ("--dataset", "strokes")
+    code, said = run("sample", arguments[0], *strokes, *arguments[1:])
+    assert code == 2
+    assert message in said
+    assert [path.name for path in here.iterdir()] == ["file.txt"]
+
+
+def test_sample_of_drawn_noise_has_no_steps(here):
+    """Such a score answers at the noise levels that it was fitted at, and at no other."""
+    images, noise = ws.load_images("strokes", 8, "train", 60), ws.SampledNoise([1.0, 2.0])
+    ws.WaveletScore(ws.WaveletBasis(8), ws.independent(1)).fit(images, noise).save("drawn.model")
+    assert run("sample", "drawn.model", "--out", "samples.npy")[0] == 0
+    code, said = run("sample", "drawn.model", "--steps", "3", "--out", "samples.npy")
+    assert code == 2
+    assert "steps is 3, and the score answers at sigma [1.0, 2.0] alone; expected no --steps" in said
+
+
+def test_sample_knows_every_name(here):
+    code, said = run("sample", "nothing")
+    assert code == 2
+    for name in (*FAMILIES, *BASELINES, *DESIGNS):
+        assert name.lower().replace("_", "-").replace(" ", "-") in said
 
 
 TRAIN = ("train", "unet-small", "--dataset", "strokes", "--size", "8", "--images", "40", "--steps", "3", "--batch", "4")
@@ -341,9 +502,10 @@ def test_data_names_the_damage(tmp_path, monkeypatch):
             ("train",),
             ["cnn, unet-small, unet-medium", "no test image", "all 60,000 by default", "gets a log", "Example:"],
         ),
+        (("sample",), ["independent, band-tied or local", "wiener", "unet-small", "The beginning", ".npy", "Example:"]),
         (("data",), ["--root", "$WAVESCORE_DATA", "the cache folder", "torchvision's layout"]),
     ],
-    ids=["wavescore", "demo", "bench", "train", "data"],
+    ids=["wavescore", "demo", "bench", "train", "sample", "data"],
 )
 def test_help_teaches(command, lessons):
     code, said = run(*command, "--help")

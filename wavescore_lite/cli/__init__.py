@@ -1,4 +1,4 @@
-"""The command line: `wavescore demo`, `data`, `reproduce`, `train`, `train-classifier`, `bench` and `grade`.
+"""The command line: `wavescore demo`, `data`, `sample`, `reproduce`, `train`, `train-classifier`, `bench` and `grade`.
 
 A module for each. What a command works with is imported when it runs, so that help takes no longer than to read it.
 """
@@ -15,6 +15,7 @@ from .data import data
 from .demo import demo
 from .grade import grade
 from .reproduce import reproduce
+from .sample import sample
 from .train import train
 from .train_classifier import train_classifier
 
@@ -23,7 +24,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for command in (demo, data, reproduce, train, train_classifier, bench, grade):
+for command in (demo, data, sample, reproduce, train, train_classifier, bench, grade):
     app.command()(command)
 
 

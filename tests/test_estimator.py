@@ -123,7 +123,7 @@ class TestShared:
         """Stack the noisy copies of all places of a subband as if they were images, and regress."""
         sigma, ridge = 1.5, 1e-2
         noise = ws.SampledNoise([sigma], draws=2, seed=1)
-        model = ws.WaveletScore(BASIS, coupling, polynomials, ridge=ridge).fit(images, noise=noise)
+        model = ws.WaveletScore(BASIS, coupling, polynomials, ridge=ridge, bounded=False).fit(images, noise=noise)
         clean = np.tile(BASIS.analyze(images).numpy(), (2, 1))
         pixels = torch.cat([standard_normal(0, len(images), (8, 8), 1, FITTING, k) for k in range(2)]).double()
         noisy = clean + sigma * BASIS.analyze(pixels).numpy()
@@ -311,7 +311,7 @@ class TestFrames:
     @pytest.mark.parametrize("coupling", [ws.independent(2), ws.band_tied(2, parent=True)], ids=repr)
     def test_sampled_fit_is_regression_onto_frame_coefficients(self, fit, coupling, images):
         sigma, ridge, draws = 1.2, 1e-2, 3
-        model = fit(self.FRAME, coupling, ridge=ridge).fit(images, noise=ws.SampledNoise([sigma], draws))
+        model = fit(self.FRAME, coupling, ridge=ridge, bounded=False).fit(images, noise=ws.SampledNoise([sigma], draws))
         clean = np.tile(self.FRAME.analyze(images).numpy(), (draws, 1))
         pixels = torch.cat([standard_normal(0, len(images), (8, 8), 0, FITTING, k) for k in range(draws)]).double()
         noisy_images = images.repeat(draws, 1, 1) + sigma * pixels

@@ -76,6 +76,14 @@ class Group:
         pooled = values.new_zeros(int(ties.max()) + 1, *values.shape[1:]).index_add_(0, ties, values)
         return pooled / torch.bincount(ties).view(-1, *[1] * (values.ndim - 1))
 
+    def extreme(self, values: torch.Tensor, which: str) -> torch.Tensor:
+        """The "amin" or "amax" over the targets that share parameters, for each of them: [m] -> [m]."""
+        if self.ties is None:
+            return values
+        ties = torch.from_numpy(self.ties).to(values.device)
+        found = values.new_empty(int(ties.max()) + 1)
+        return found.scatter_reduce(0, ties, values, which, include_self=False)[ties]
+
     def spread_out(self, values: torch.Tensor) -> torch.Tensor:
         """What each target takes from its set of parameters: [K, ...] -> [m, ...]."""
         return values if self.ties is None else values[torch.from_numpy(self.ties)]

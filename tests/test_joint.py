@@ -155,7 +155,7 @@ def test_sampled_fit_is_plain_regression_on_noisy_copies(coupling, target, polyn
     draws, ridge, sigma = 6, 1e-2, 1.3
     options = {"ridge": ridge, "target": target, "polynomials": polynomials}
     noise = ws.SampledNoise([0.5, sigma], draws=draws, seed=5)
-    model = ws.JointScore(BASIS, coupling, **options).fit(images, noise=noise)
+    model = ws.JointScore(BASIS, coupling, bounded=False, **options).fit(images, noise=noise)
     clean = np.tile(BASIS.analyze(images).numpy(), (draws, 1))
     pixels = torch.cat([standard_normal(0, len(images), (8, 8), 5, FITTING, k) for k in range(draws)]).double()
     noisy = clean + sigma * BASIS.analyze(pixels).numpy()
@@ -219,7 +219,7 @@ def gaussian_moments(features, rank=3):
 @pytest.mark.parametrize("polynomials", ["monomial", "hermite"])
 def test_gaussian_images_give_the_full_wiener_filter(coupling, target, polynomials):
     """The joint fit of degree 1 is the Wiener filter, and every coefficient of a higher degree vanishes."""
-    model = ws.JointScore(BASIS, coupling, ridge=0, target=target, polynomials=polynomials)
+    model = ws.JointScore(BASIS, coupling, ridge=0, target=target, polynomials=polynomials, bounded=False)
     model.moments, mean, covariance = gaussian_moments(model.features)
     noisy = torch.from_numpy(2 * np.random.default_rng(5).standard_normal((20, 8, 8)))
     y = BASIS.analyze(noisy).numpy()
@@ -256,7 +256,7 @@ def test_wider_families_never_fit_worse(images):
                 assert wide <= narrow + 1e-10
             assert together[-1] < alone[-1] - 1e-4
     wiener = ws.Wiener().fit(images)
-    linear = ws.JointScore(BASIS, ws.independent(1), ridge=0).fit(images)
+    linear = ws.JointScore(BASIS, ws.independent(1), ridge=0, bounded=False).fit(images)
     noisy = images[:10] + 1
     assert_allclose(linear.denoise(noisy, 1.0), wiener.denoise(noisy, 1.0), atol=1e-9)
 
@@ -265,7 +265,9 @@ def test_wider_families_never_fit_worse(images):
 def test_pixels_or_coefficients(ridge, images):
     """Eq. 24 in an orthonormal basis: one regression onto pixels is one onto coefficients, then synthesis."""
     sigma = 1.0
-    model = ws.JointScore(BASIS, ws.band_tied(2), ridge=ridge).fit(images, noise=ws.SampledNoise([sigma], draws=4))
+    model = ws.JointScore(BASIS, ws.band_tied(2), ridge=ridge, bounded=False).fit(
+        images, noise=ws.SampledNoise([sigma], draws=4)
+    )
     pixels = torch.cat([standard_normal(0, len(images), (8, 8), 0, FITTING, k) for k in range(4)]).double()
     noisy = images.repeat(4, 1, 1) + sigma * pixels
     y = BASIS.analyze(noisy).T

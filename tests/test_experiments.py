@@ -179,7 +179,7 @@ class TestNetworks:
         folder.mkdir()
         for module, name in ((plan, "trained"), (candidates, "load_network")):
             monkeypatch.setattr(module, name, partial(getattr(module, name), folder=folder))
-        monkeypatch.setattr(candidates, "training_log", lambda *_: [{"seconds": "12.5"}])
+        monkeypatch.setattr(candidates, "training_log", lambda *_, **__: [{"seconds": "12.5"}])
         return folder
 
     def test_is_measured_with_its_weights(self, weights):

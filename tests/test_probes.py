@@ -1,4 +1,4 @@
-"""Jacobians against matrices, autograd and posterior covariances; reach and shifts against cases done by hand."""
+"""Jacobians against matrices, differences and posterior covariances; reach and shifts against cases done by hand."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def test_wiener_jacobian_is_its_matrix(images, noisy):
 
 
 def test_jacobian_is_output_by_input(images):
-    class Matrix:
+    class Matrix:  # none of the package's: by central differences
         """The linear map with entry [p, q] = 100 p + q, which no transposition leaves alone."""
 
         weights = 100 * torch.arange(64.0).double()[:, None] + torch.arange(64.0)
@@ -47,29 +47,49 @@ def test_posterior_mean_has_the_posterior_covariance_as_jacobian(images, noisy):
     exponents = -((noisy.flatten(1).numpy() - flat) ** 2).sum(axis=1) / (2 * 0.49)
     weights = np.exp(exponents - exponents.max())
     covariance = np.cov(flat.T, aweights=weights / weights.sum(), ddof=0)
-    found = jacobian(ws.PosteriorMean().fit(images.double()), noisy, 0.7, step=1e-3)
-    assert_allclose(found, covariance / 0.49, atol=1e-5)
+    found = jacobian(ws.PosteriorMean().fit(images.double()), noisy, 0.7)
+    assert_allclose(found, covariance / 0.49, atol=1e-12)
 
 
 @pytest.mark.parametrize("name", ["cnn", "unet-attention"])
-def test_network_jacobian_is_that_of_autograd(name, noisy):
+class Plain:
+    """A denoiser with nothing to say of itself but its estimates, to be differentiated by differences."""
+
+    def __init__(self, model):
+        self.denoise = model.denoise
+
+
+@pytest.mark.parametrize("name", ["cnn", "unet-attention"])
+def test_network_jacobian_is_that_of_autograd_and_of_differences(name, noisy):
     network = Network(name, 8, 0.13, 0.31)
     with torch.no_grad():
         for weights in network.parameters():
             weights.add_(0.05 * torch.randn(weights.shape, generator=torch.Generator().manual_seed(1)))
-    network.double()
+        network.double()
+        found = jacobian(network, noisy, 0.7)
     sigma = torch.tensor([0.7]).double()
     exact = torch.autograd.functional.jacobian(lambda x: network(x, sigma).flatten(), noisy).reshape(64, 64)
-    assert_allclose(jacobian(network, noisy, 0.7, step=1e-3), exact, atol=1e-6)
+    assert not found.requires_grad
+    assert_allclose(found, exact, atol=1e-8)
+    assert_allclose(jacobian(Plain(network), noisy, 0.7, step=1e-3), exact, atol=1e-6)
+
+
+@pytest.mark.parametrize("bounded", [True, False])
+@pytest.mark.parametrize("kind", [ws.WaveletScore, ws.JointScore])
+def test_jacobians_of_fits_are_those_of_differences(kind, bounded, images, noisy):
+    """Of estimates that no step takes across a bound."""
+    model = kind(ws.WaveletBasis(8), ws.band_tied(3), bounded=bounded).fit(images)
+    exact = jacobian(kind(model.basis, model.coupling, bounded=bounded).fit(images), noisy, 0.7)
+    assert_allclose(jacobian(Plain(model), noisy, 0.7, step=1e-5), exact, atol=1e-7)
+    assert (exact - exact.T).abs().max() > 1e-3
 
 
 def test_independent_coefficients_have_a_symmetric_jacobian_and_neighbours_have_none(images, noisy):
     basis = ws.WaveletBasis(8)
     alone, local = (
-        jacobian(ws.WaveletScore(basis, c).fit(images), noisy, 0.7, step=1e-4)
-        for c in (ws.independent(3), ws.local_coupled(3, 1))
+        jacobian(ws.WaveletScore(basis, c).fit(images), noisy, 0.7) for c in (ws.independent(3), ws.local_coupled(3, 1))
     )
-    assert_allclose(alone, alone.T, atol=1e-9)
+    assert_allclose(alone, alone.T, atol=1e-12)
     assert (local - local.T).abs().max() > 1e-3
     diagonal = basis.matrix() @ alone @ basis.matrix().T
     assert_allclose(diagonal - torch.diag(diagonal.diagonal()), 0, atol=1e-9)
@@ -101,7 +121,7 @@ def test_shift_error_by_hand(images, noisy):
 
 
 def test_shared_parameters_commute_with_shifts_of_the_coarsest_step(images):
-    model = ws.WaveletScore(ws.WaveletBasis(8, level=1), ws.local_coupled(2, 1, shared=True)).fit(images)
+    model = ws.WaveletScore(ws.WaveletBasis(8, level=1), ws.local_coupled(2, 1, shared=True), bounded=False).fit(images)
     noisy = images[:20].double()
     assert shift_error(model, noisy, 1.0, (2, -4)) < 1e-20
     assert shift_error(model, noisy, 1.0, (1, 0)) > 1e-3

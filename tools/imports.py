@@ -44,6 +44,7 @@ ORDER = (
     "joint_score",
     "closed_form",
     "sampling",
+    "likelihood",
     "reverse_flow",
     "reverse_steps",
     "similarity",

@@ -20,6 +20,7 @@ from .denoisers import PosteriorMean as PosteriorMean
 from .denoisers import Wiener as Wiener
 from .groups import Group as Group
 from .joint_score import JointScore as JointScore
+from .likelihood import log_likelihood as log_likelihood
 from .metrics import compare as compare
 from .metrics import denoising_errors as denoising_errors
 from .metrics import denoising_mse as denoising_mse

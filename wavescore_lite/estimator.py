@@ -13,7 +13,7 @@ import torch
 from .denoisers.protocol import EVERY_SIGMA, WithScore
 from .fitting import E, Fit
 from .sums import Sums
-from .support.checks import check_ridge, check_sigma
+from .support.checks import check_ridge, check_sigma, untransformed
 
 RIDGES = tuple(10.0**k for k in range(-12, 3))  # what ridge="auto" tries
 ILL_CONDITIONED = 1 / float(np.finfo(float).eps)
@@ -186,11 +186,13 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
 
     def _solution(self, sigma: float) -> S:
         """The solution at a noise level; the latest ones are kept."""
-        sigma, ridge = check_sigma(sigma), self.chosen_ridge(sigma)
+        with untransformed():
+            sigma, ridge = check_sigma(sigma), self.chosen_ridge(sigma)
         if sigma not in self._solved:
-            sums = self._everything()
-            solution, condition = self._solve(sums.equations(sigma, self.polynomials), ridge, overwrite=True)
-            self._warn(sigma, condition, sums)
+            with untransformed():
+                sums = self._everything()
+                solution, condition = self._solve(sums.equations(sigma, self.polynomials), ridge, overwrite=True)
+                self._warn(sigma, condition, sums)
             while len(self._solved) >= self.kept_solutions:
                 self._solved.pop(next(iter(self._solved)))
             self._solved[sigma] = solution

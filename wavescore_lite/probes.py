@@ -5,24 +5,27 @@ from __future__ import annotations
 import torch
 
 from .denoisers import Denoiser
+from .denoisers.protocol import WithScore
 from .support.checks import check_images, check_sigma
 
 STEP = 1e-2  # of the central differences, in units of sigma
+CHUNK = 64  # pixels whose rows are computed at a time
 
 
-@torch.no_grad()
 def jacobian(denoiser: Denoiser, noisy: torch.Tensor, sigma: float, step: float = STEP) -> torch.Tensor:
-    """Derivative of every pixel of the estimate by every pixel of one noisy image, by central differences.
+    """Derivative of every pixel of the estimate by every pixel of one noisy image.
+
+    It is exact for the denoisers of this package, and taken by central differences for others.
 
     Parameters
     ----------
     denoiser : object with .denoise
     noisy : tensor [1, height, width]
-        It is differentiated in float64; what computes in float32 all the same has errors of some 1e-5 / (step sigma).
+        It is differentiated in float64; networks compute in their own precision all the same.
     sigma : float > 0
     step : float > 0
         Half the distance of the two images of a difference, in units of sigma. The error is of order step^2, and zero
-        for polynomials of degree 2.
+        for polynomials of degree 2; what computes in float32 has another of some 1e-5 / (step sigma).
 
     Returns
     -------
@@ -52,6 +55,16 @@ def jacobian(denoiser: Denoiser, noisy: torch.Tensor, sigma: float, step: float 
         raise ValueError(f"noisy holds {len(noisy)} images; expected one")
     if not step > 0:
         raise ValueError(f"step is {step}; expected a number > 0")
+    if isinstance(denoiser, WithScore):
+        denoiser.denoise(noisy, sigma)  # so that bad input is refused before anything is differentiated
+        with torch.enable_grad():
+            rows = torch.func.jacrev(lambda x: denoiser.denoise(x[None], sigma).flatten(), chunk_size=CHUNK)(noisy[0])
+        return rows.detach().flatten(1)
+    return _by_differences(denoiser, noisy, sigma, step)
+
+
+@torch.no_grad()
+def _by_differences(denoiser: Denoiser, noisy: torch.Tensor, sigma: float, step: float) -> torch.Tensor:
     moved = step * sigma * torch.eye(noisy[0].numel(), dtype=torch.float64, device=noisy.device)
     moved = moved.unflatten(1, noisy.shape[1:])
     ahead, behind = (denoiser.denoise(noisy + way * moved, sigma).flatten(1) for way in (1, -1))

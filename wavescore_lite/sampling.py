@@ -136,7 +136,7 @@ def sample(
     >>> sample(Point(), shape=(2,)).tolist()
     [3.0, 3.0]
     """
-    shape, levels = _checked_shape(shape), _checked_levels(levels_for(denoiser) if sigmas is None else sigmas)
+    shape, levels = _checked_shape(shape), checked_levels(levels_for(denoiser) if sigmas is None else sigmas)
     seed, batch = check_integer("seed", seed, 0), check_integer("batch", batch, 1)
     step = _heun_step if check_choice("solver", solver, SOLVERS) == "heun" else _euler_step
     if not 0 <= stochasticity <= 1:
@@ -203,7 +203,8 @@ def _checked_shape(shape: Sequence[int]) -> torch.Size:
     return torch.Size(sizes)
 
 
-def _checked_levels(sigmas: Sequence[float] | torch.Tensor) -> list[float]:
+def checked_levels(sigmas: Sequence[float] | torch.Tensor) -> list[float]:
+    """Noise levels as floats; refuse what is not finite and strictly decreasing to 0."""
     levels = torch.as_tensor(sigmas, dtype=torch.float64)
     if levels.ndim != 1 or len(levels) < 2:
         raise ValueError(f"sigmas must be a sequence of at least 2 levels, got shape {tuple(levels.shape)}")

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..denoisers.protocol import WithScore, answers
-from ..support.checks import check_choice, check_size, differentiated
+from ..support.checks import check_choice, check_size, differentiated, transformed
 from .backbones import Backbone
 from .designs import DESIGNS, SIGMA_RANGES
 
@@ -140,4 +142,6 @@ class Network(WithScore, nn.Module):
                 raise ValueError(f"sigma is {sigma:g}; expected one in [{low:g}, {high:g}], where {self!r} was trained")
         batch = max(1, BATCH_PIXELS[images.device.type] // self.size**2)
         pairs = zip(images.to(self.mean).split(batch), sigmas.to(self.mean).split(batch), strict=True)
-        return torch.cat([self.estimate(*pair) for pair in pairs]).to(images)
+        plain = sdpa_kernel(SDPBackend.MATH) if transformed() else nullcontext()  # torch.func knows no other attention
+        with plain:
+            return torch.cat([self.estimate(*pair) for pair in pairs]).to(images)

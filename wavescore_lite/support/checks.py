@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -89,6 +90,11 @@ def is_finite(values: torch.Tensor) -> bool:
 def transformed() -> bool:
     """Whether a transform of torch.func is at work, under which values are not to be looked at."""
     return torch._C._are_functorch_transforms_active()
+
+
+def untransformed() -> AbstractContextManager[Any]:
+    """A context where operations are no part of a transform of torch.func: what is made in it has plain values."""
+    return torch._C._DisableFuncTorch()
 
 
 def differentiated(values: torch.Tensor) -> bool:

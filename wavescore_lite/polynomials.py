@@ -130,21 +130,28 @@ class PolynomialFamily:
             Each monomial is one product: of a monomial that is there already and a coordinate.
         """
         out = coordinates.new_empty(*coordinates.shape[:-2], len(self.closed), coordinates.shape[-1])
-        out[..., 0, :] = 1
-        for k, row in enumerate(self.closed[1:].tolist(), start=1):
-            q = next(i for i, e in enumerate(row) if e)
-            row[q] -= 1
-            torch.mul(out[..., self.position[tuple(row)], :], coordinates[..., q, :], out=out[..., k, :])
+        values, given = out.unbind(-2), coordinates.unbind(-2)
+        values[0].fill_(1)
+        for value, (lower, q) in zip(values[1:], self._products, strict=True):
+            torch.mul(values[lower], given[q], out=value)
         return out
 
     def monomials(self, coordinates: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The same as `evaluate` for Q coordinates of any one shape, out of place: a list of C tensors."""
         out = [torch.ones_like(coordinates[0])]
+        for lower, q in self._products:
+            out.append(out[lower] * coordinates[q])
+        return out
+
+    @cached_property
+    def _products(self) -> list[tuple[int, int]]:
+        """Each closed monomial but the constant as the product of an earlier one and a coordinate."""
+        factors = []
         for row in self.closed[1:].tolist():
             q = next(i for i, e in enumerate(row) if e)
             row[q] -= 1
-            out.append(out[self.position[tuple(row)]] * coordinates[q])
-        return out
+            factors.append((self.position[tuple(row)], q))
+        return factors
 
     def derivative(self, alpha: tuple[int, ...]) -> np.ndarray:
         """Matrix [C, C] of D^alpha on the closure: row f holds the coefficients of D^alpha of monomial f.

@@ -85,7 +85,7 @@ def sample(
     path: bool = False,
     *,
     solver: str = "heun",
-    batch: int = 512,
+    batch: int = 2048,
 ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
     """Draw samples by lowering the noise level of pure noise step by step.
 
@@ -115,7 +115,7 @@ def sample(
         Heun's method, of second order, calls the denoiser twice a step (Karras et al., 2022, algorithm 1); the second
         call is left out in the step to 0, and at levels that the denoiser does not answer for. Euler's calls it once.
     batch : int
-        Images made at a time.
+        Images made at a time; it changes them by rounding alone.
 
     Returns
     -------

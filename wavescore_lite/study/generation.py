@@ -157,16 +157,16 @@ def missing(trials: Iterable[Trial], path: Path, count: int = COUNT, steps: int 
 def references(trials: Iterable[Trial]) -> list[tuple[Trial, Trial]]:
     """What the samples of each trial are compared with: the best network, and the same design from another seed.
 
-    The best is the last in `networks.DESIGNS` that was trained on all noise levels that are passed.
+    The best is the last in `networks.DESIGNS` of those that were trained on the widest range of noise levels.
     """
     trained = {t: t.denoiser for t in trials if isinstance(t.denoiser, Trained)}
-    wide = [t for t in trained if sigma_range(t.fitted(()).model)[1] >= SIGMA_MAX]
-    if not wide:
+    if not trained:
         return []
-    best = max((t for t in wide if not trained[t].seed), key=lambda t: list(DESIGNS).index(t.family))
-    pairs = [(t, best) for t in trials if t != best]
-    seeds = [(t, other) for t in wide for other in wide if trained[t].seed and other.family == t.family and other != t]
-    return pairs + seeds
+    widest = {t: sigma_range(t.fitted(()).model)[1] for t in trained}
+    first = [t for t in trained if not trained[t].seed]
+    best = max(first, key=lambda t: (widest[t], list(DESIGNS).index(t.family)))
+    seeds = [(t, other) for t in trained for other in first if trained[t].seed and other.family == t.family]
+    return list(dict.fromkeys([*((t, best) for t in trials if t != best), *seeds]))
 
 
 def common_columns(trial: Trial, count: int, steps: int) -> Row:

@@ -48,8 +48,8 @@ class SampleResults:
 
     Attributes
     ----------
-    names : list of str
-        Denoisers, in the order of the table.
+    names, with_noise : list of str
+        Denoisers whose samples were made without noise on the way, and with it, in the order of the table.
     reference : str
         The network that all are compared with; empty if there is none.
 
@@ -78,7 +78,7 @@ class SampleResults:
         self._agreement: dict[tuple[str, str], list[Row]] = {}
         for row in agreement:
             self._agreement.setdefault((row["denoiser"], row["reference"]), []).append(row)
-        self.names = [name for name, stochasticity in self._rows if stochasticity == "0"]
+        self.names, self.with_noise = ([n for n, s in self._rows if s == wanted] for wanted in "01")
         named = [reference for _, reference in self._agreement]
         self.reference = max(named, key=named.count, default="")
 

@@ -185,3 +185,12 @@ def test_the_distance_is_in_noisy_standard_deviations_of_what_varies(images):
     assert f"up to {distance:.1f} standard deviations from zero" in message
     flat = 1 - 0.25 * (images[:, :, :1] < 0).double().expand(-1, -1, 8)
     assert warned(ws.WaveletScore(BASIS, ws.independent(1)).fit(flat), flat, 0.01) == []
+
+
+def test_an_estimate_depends_on_the_images_beside_it_by_rounding_alone(models, images, noise):
+    for model in models:
+        for dtype, accuracy in ((torch.float32, 1e-5), (torch.float64, 1e-5 if isinstance(model, Network) else 1e-11)):
+            noisy = (images + noise).to(dtype)
+            whole = model.denoise(noisy, 1.0)
+            alone = torch.cat([model.denoise(part, 1.0) for part in noisy.split([1, 2, 297])])
+            assert_allclose(alone, whole, atol=accuracy * max(1.0, whole.abs().max().item()))

@@ -128,7 +128,7 @@ class Fit(ABC, Generic[E]):
         return self._add(images)
 
     def partial_fit(self, images: torch.Tensor) -> Self:
-        """Add clean images to the fit; any split into batches gives the same model.
+        """Add clean images to the fit; any split into batches gives the same model, to rounding.
 
         A model that is not fitted yet starts with the noise integrated out; for sampled noise `fit` comes first.
         """

@@ -31,7 +31,7 @@ def denoising_errors(
         The same seed gives every denoiser the same noise, so differences may be paired image by image. It is never
         the noise that `SampledNoise` of the same seed fits on.
     batch : int
-        Images denoised at a time; the result does not depend on it.
+        Images denoised at a time; the result depends on it by rounding alone.
 
     Returns
     -------

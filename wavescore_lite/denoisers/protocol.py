@@ -74,6 +74,9 @@ class WithScore(ABC):
     def denoise(self, noisy: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
         """Estimate of E[x_0 | x_0 + sigma z = noisy], differentiable by `noisy`.
 
+        Each image is denoised for itself: those beside it change its estimate by rounding alone, where products of
+        larger matrices add up in another order.
+
         Parameters
         ----------
         noisy : tensor [n, height, width] or [n, 1, height, width], float32 or float64

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import torch
 
-from ..support.checks import check_images
+from ..support.checks import check_images, transformed
 from .parts import WithParts
 from .protocol import fitted
 
 BATCH = 8192  # training images that are compared with at a time
+ROUNDING = 1e-3  # in the logarithm of a weight, at most
 
 
 class PosteriorMean(WithParts):
@@ -47,10 +48,12 @@ class PosteriorMean(WithParts):
         """Weighted means of the training images.
 
         Batches of training images pass by; sums are kept in units of the largest weight so far, so that nothing
-        overflows and no [n, training images] matrix is held. They are in float64: divided by a small sigma^2, what
-        float32 rounds off would decide between images.
+        overflows and no [n, training images] matrix is held. They are in float64 where sigma^2 is so small that what
+        float32 rounds off, divided by it, would decide between images.
         """
-        x = images.double().flatten(1)
+        x = images.flatten(1)
+        if transformed() or torch.finfo(x.dtype).eps * x.detach().square().sum(1).max().item() > ROUNDING * sigma**2:
+            x = x.double()
         largest = x.new_full((len(x), 1), -torch.inf)
         total, weighted = torch.zeros_like(largest), torch.zeros_like(x)
         for batch in fitted(self, self.images).split(BATCH):

@@ -21,7 +21,7 @@ from .sampling import SOLVERS
 from .scores import WaveletScore
 from .support.checks import check_choice
 
-FAR, STARTS = 8.0, 1601  # starts that are followed: how far out in standard deviations, and how many
+FAR, STARTS = 8.0, 801  # starts that are followed: how far out in standard deviations, and how many
 WIDTH, POINTS, NODES = 1e3, 400, 12  # of the grid for noisy steps, in standard deviations; of the quadrature
 CERTAIN = 40.0  # logit of a probability that is not told from 1
 

@@ -56,6 +56,20 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
         noise = self.moments.noise if self.moments else None
         return tuple(sorted(noise.sigmas)) if noise else None
 
+    @property
+    def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Least and largest clean value of each coefficient over the fitted images, two tensors [d], float64.
+
+        Targets that share parameters share them, so that what is equivariant stays so.
+        """
+        parts = [sums for sums in (self._fitted(), self.held_out) if sums]
+        lowest, highest = (torch.stack(ends) for ends in zip(*((s.lowest, s.highest) for s in parts), strict=True))
+        ends = lowest.amin(dim=0), highest.amax(dim=0)
+        for group in self.groups:
+            for end, extreme in zip(ends, ("amin", "amax"), strict=True):
+                end[torch.from_numpy(group.targets)] = group.extreme(end[torch.from_numpy(group.targets)], extreme)
+        return ends
+
     @abstractmethod
     def _solve(self, equations: E, ridge: float, overwrite: bool = False) -> tuple[S, float]:
         """The solution of equations, and their condition number; SingularGram if there is none.

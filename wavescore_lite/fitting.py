@@ -258,20 +258,6 @@ class Fit(ABC, Generic[E]):
         self._told = False
         return self
 
-    @property
-    def bounds(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Least and largest clean value of each coefficient over the fitted images, two tensors [d], float64.
-
-        Targets that share parameters share them, so that what is equivariant stays so.
-        """
-        parts = [sums for sums in (self._fitted(), self.held_out) if sums]
-        lowest, highest = (torch.stack(ends) for ends in zip(*((s.lowest, s.highest) for s in parts), strict=True))
-        ends = lowest.amin(dim=0), highest.amax(dim=0)
-        for group in self.groups:
-            for end, extreme in zip(ends, ("amin", "amax"), strict=True):
-                end[torch.from_numpy(group.targets)] = group.extreme(end[torch.from_numpy(group.targets)], extreme)
-        return ends
-
     def _fitted(self) -> Sums[E]:
         if self.moments is None:
             raise RuntimeError(f"{self!r} is not fitted; expected fit(images) or load(path) first")

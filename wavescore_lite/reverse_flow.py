@@ -4,9 +4,9 @@ With u = log(1 / sigma) the probability flow of one coefficient is dy / du = D(y
 in y whose parameters depend on sigma. Let a be its leading one, n >= 2.
 
 - If n is odd and a > 0, starts far enough out on either side reach infinity while sigma is still positive; if n is
-  even, those on the side of a's sign: beyond some |y| the velocity exceeds (|a| / 2) |y|^n, and at that speed all that
-  is left of the way takes the time 2 / (|a| (n - 1) |y|^(n - 1)). The "score" (D - y) / sigma^2 then integrates to a
-  log-density that grows without bound: it is the score of no density.
+  even, those on the side of a's sign: beyond some size the velocity exceeds ``(|a| / 2) |y|^n``, and at that speed all
+  that is left of the way takes the time ``2 / (|a| (n - 1) |y|^(n - 1))``. The "score" (D - y) / sigma^2 then
+  integrates to a log-density that grows without bound: it is the score of no density.
 - If n is odd and a < 0, far starts are drawn inwards and the flow exists to the end; see `reverse_steps` for what
   explicit steps do all the same.
 - With much noise a sigma^(2 n) tends to kappa / n!, with kappa the cumulant of order n + 1 of the clean coefficient:
@@ -111,8 +111,8 @@ def safe_starts(model: WaveletScore, sigmas: Levels) -> torch.Tensor:
     -----
     The ends solve the flow backwards from infinity. In units of the noisy law, t = (y - m) / s with s^2 = v + sigma^2,
     the flow is dt / du = P(t) = (D - m) / s - v t / s^2, which vanishes on Gaussian data. In the coordinate
-    psi = sign(t) (1 - (1 + |t|)^(1 - n)), which takes the line to (-1, 1), its velocity
-    (n - 1) P(t) / (1 + |t|)^n is bounded and continuous up to psi = 1, where it is (n - 1) times P's leading parameter.
+    ``psi = sign(t) (1 - (1 + |t|)^(1 - n))``, which takes the line to (-1, 1), its velocity
+    ``(n - 1) P(t) / (1 + |t|)^n`` is bounded and continuous up to psi = 1, where it is n - 1 times P's leading one.
     Infinity is no special place then: a trajectory comes in from it when that parameter is positive, and else rests.
 
     Examples

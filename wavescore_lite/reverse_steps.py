@@ -27,7 +27,7 @@ CERTAIN = 40.0  # logit of a probability that is not told from 1
 
 
 def step_radius(polynomials: torch.Tensor, kept: float) -> torch.Tensor:
-    """Size beyond which an explicit step leads further out: |y'| > |y| with y' = D(y) + kept (y - D(y)).
+    """Size beyond which an explicit step leads further out, of y' = D(y) + kept (y - D(y)) in place of y.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def step_radius(polynomials: torch.Tensor, kept: float) -> torch.Tensor:
     Returns
     -------
     tensor [...], float64
-        The largest |y| at which y' = y or y' = -y; infinite for a polynomial of degree 1.
+        The largest size of y at which y' = y or y' = -y; infinite for a polynomial of degree 1.
 
     Examples
     --------

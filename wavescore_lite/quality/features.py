@@ -38,7 +38,7 @@ def check_features(samples: torch.Tensor, reference: torch.Tensor, least: int = 
 def frechet_distance(samples: torch.Tensor, reference: torch.Tensor) -> float:
     """Squared Frechet distance of two Gaussians with the sets' means and covariances (Heusel et al., 2017, eq. 6).
 
-    |m - m'|^2 + tr(C + C' - 2 (C^1/2 C' C^1/2)^1/2), the roots through eigenvalues, exactly. Sets that are finite are
+    ``|m - m'|^2 + tr(C + C' - 2 (C^1/2 C' C^1/2)^1/2)``, the roots through eigenvalues, exactly. Finite sets are
     farther apart than their laws: by B/n + B'/m to first order, so compare only what has as many samples, or take
     `unbiased_frechet_distance`.
 

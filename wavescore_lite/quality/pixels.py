@@ -101,7 +101,7 @@ def power_spectrum(images: torch.Tensor) -> torch.Tensor:
     Returns
     -------
     tensor [s / 2 + 1], float64
-        s the shorter side. Entry f is the mean of |F|^2 / (height width) over all waves with between f - 1/2 and
+        s the shorter side. Entry f is the mean of ``|F|^2 / (height width)`` over all waves with between f - 1/2 and
         f + 1/2 periods along s pixels, F the Fourier transform; it is the variance in white noise, for every f > 0.
         Waves beyond the highest f, which only the diagonals hold, are left out.
 

@@ -273,3 +273,19 @@ def test_sample_refuses_a_denoiser_that_changes_the_shape():
 
     with pytest.raises(ValueError, match=r"denoise returned shape \(6,\), expected \(2, 3\)"):
         sample(Flattening(), (2, 3), FAST)
+
+
+@pytest.mark.parametrize("eta", [0.0, 0.4, 1.0])
+def test_variance_preserving_steps_give_the_same_samples(eta):
+    """Song, Meng and Ermon (2020), eq. 12 and 16, as printed: x / sqrt(abar) is the state, with the same noise."""
+    sigmas = FAST[FAST > 0]
+    kept = torch.cat([1 / (1 + sigmas**2), torch.ones(1, dtype=torch.float64)])  # abar
+    expected, path = sample(GaussianOracle(), (5, 3), FAST, eta, 4, solver="euler", path=True)
+    state = path[0].double() * kept[0].sqrt()
+    for step, (now, following) in enumerate(pairwise(kept), start=1):
+        clean = GaussianOracle().denoise(state / now.sqrt(), ((1 - now) / now).sqrt())
+        direction = (state - now.sqrt() * clean) / (1 - now).sqrt()
+        spread = eta * ((1 - following) / (1 - now)).sqrt() * (1 - now / following).sqrt()
+        fresh = standard_normal(0, 5, (3,), 4, SAMPLING, draw=step)
+        state = following.sqrt() * clean + (1 - following - spread**2).clamp_min(0).sqrt() * direction + spread * fresh
+    torch.testing.assert_close(state.float(), expected, rtol=1e-5, atol=1e-5)

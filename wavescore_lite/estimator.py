@@ -65,9 +65,10 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
         parts = [sums for sums in (self._fitted(), self.held_out) if sums]
         lowest, highest = (torch.stack(ends) for ends in zip(*((s.lowest, s.highest) for s in parts), strict=True))
         ends = lowest.amin(dim=0), highest.amax(dim=0)
-        for group in self.groups:
+        for group in (group for group in self.groups if group.ties is not None):
+            targets = torch.from_numpy(group.targets)
             for end, extreme in zip(ends, ("amin", "amax"), strict=True):
-                end[torch.from_numpy(group.targets)] = group.extreme(end[torch.from_numpy(group.targets)], extreme)
+                end[targets] = group.extreme(end[targets], extreme)
         return ends
 
     @abstractmethod

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import torch
 
-from .denoisers.protocol import Denoiser, WithScore
+from .denoisers.protocol import Denoiser, starts
 from .noise import standard_normal
 from .sampling import checked_levels, levels_for
 from .support.checks import check_images, check_integer, is_finite
@@ -72,10 +72,10 @@ def log_likelihood(
     images = check_images(images).double()
     levels = checked_levels(levels_for(denoiser, STEPS) if sigmas is None else sigmas)[-2::-1]
     count, seed = probes if probes is None else check_integer("probes", probes, 1), check_integer("seed", seed, 0)
-    shape, starts = images.shape[1:], range(0, len(images), BATCH)
+    shape, firsts = images.shape[1:], range(0, len(images), BATCH)
     out = []
-    with progress(total=len(starts) * (len(levels) - 1), desc="likelihood", leave=False, delay=2) as bar:
-        for first in starts:
+    with progress(total=len(firsts) * (len(levels) - 1), desc="likelihood", leave=False, delay=2) as bar:
+        for first in firsts:
             states = images[first : first + BATCH]
             if count is None:
                 directions = torch.eye(states[0].numel()).to(states).unflatten(1, shape)[:, None]
@@ -122,7 +122,7 @@ def _start_density(denoiser: Denoiser, states: torch.Tensor, sigma: float) -> to
     """Logarithm of the density [n] of what `sample` starts from: an affine image of normal numbers."""
     dim, shape = states[0].numel(), states.shape[1:]
     axes = torch.cat([states.new_zeros(1, dim), torch.eye(dim).to(states)]).unflatten(1, shape)
-    ends = denoiser.starts(axes, sigma) if isinstance(denoiser, WithScore) else sigma * axes
+    ends = starts(denoiser, axes, sigma)
     mean, matrix = ends[0], (ends[1:] - ends[0]).flatten(1).T
     normal = torch.linalg.solve(matrix, (states - mean).flatten(1).T)
     return -normal.square().sum(dim=0) / 2 - matrix.slogdet().logabsdet - dim / 2 * math.log(2 * math.pi)

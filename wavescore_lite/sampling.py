@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import torch
 
-from .denoisers.protocol import Denoiser, WithScore, answers, sigma_range
+from .denoisers.protocol import Denoiser, answers, sigma_range, starts
 from .noise import SAMPLING, standard_normal
 from .support.checks import check_choice, check_integer
 from .support.progress import progress
@@ -152,7 +152,7 @@ def sample(
         for first in parts:
             count = min(batch, shape[0] - first)
             draw = partial(standard_normal, first, count, tuple(shape[1:]), seed, SAMPLING)
-            state = _start(denoiser, draw(draw=0), levels[0]) if start is None else start[first : first + count]
+            state = starts(denoiser, draw(draw=0), levels[0]) if start is None else start[first : first + count]
             states = [state]
             for number, (level, following) in enumerate(pairwise(levels), start=1):
                 fresh = stochasticity * following * math.sqrt(1 - (following / level) ** 2)
@@ -187,10 +187,6 @@ def _estimate(denoiser: Denoiser, state: torch.Tensor, level: float) -> torch.Te
     if clean.shape != state.shape:
         raise ValueError(f"denoise returned shape {tuple(clean.shape)}, expected {tuple(state.shape)}")
     return clean.to(state)
-
-
-def _start(denoiser: Denoiser, normal: torch.Tensor, sigma: float) -> torch.Tensor:
-    return denoiser.starts(normal, sigma) if isinstance(denoiser, WithScore) else sigma * normal
 
 
 def _checked_shape(shape: Sequence[int]) -> torch.Size:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Iterable
@@ -144,17 +143,14 @@ def _score(family: str, size: int, options: dict[str, Any]) -> tuple[Any, str]:
 
 def _class_of(path: str) -> Any:
     """The class of the score or baseline that a file holds, from its header."""
-    from safetensors import SafetensorError, safe_open
-
     from ..denoisers import BASELINES
     from ..study.candidates import FITS
-    from ..support.storage import KEY
+    from ..support.storage import kind_of
 
     classes: dict[str, Any] = {kind.__name__: kind for kind in [*FITS.values(), *BASELINES.values()]}
     try:
-        with safe_open(path, framework="np") as file:
-            return classes[json.loads(file.metadata()[KEY].partition(" ")[2])["kind"]]
-    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        return classes[kind_of(path)]
+    except (KeyError, ValueError) as error:
         raise ValueError(f"{path} holds no score and no baseline, or is damaged; expected what save() wrote") from error
 
 

@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
+from ..support.progress import progress
 from ..support.storage import cache_folder, read, write
 
 SHARD = 2000  # images in a file
@@ -35,7 +35,7 @@ def drawn(draw: Callable[[np.ndarray], np.ndarray], name: str, count: int, total
     starts = range(0, count, SHARD)
     with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
         shards = pool.map(partial(_shard, draw, name, count, total), starts)
-        bar = tqdm(shards, total=len(starts), desc=f"drawing {name}", delay=2, disable=None)
+        bar = progress(shards, total=len(starts), desc=f"drawing {name}", delay=2)
         return np.concatenate(list(bar))
 
 

@@ -38,12 +38,6 @@ class PosteriorMean(WithParts):
         self.images = check_images(images)
         return self
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width of the images in pixels."""
-        height, width = fitted(self, self.images).shape[1:]
-        return height, width
-
     def _denoise(self, images: torch.Tensor, sigma: float) -> torch.Tensor:
         """Weighted means of the training images.
 

@@ -35,12 +35,6 @@ class MeanImage(WithParts):
         self.mean = total / len(images)
         return self
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width of the images in pixels."""
-        height, width = fitted(self, self.mean).shape
-        return height, width
-
     def starts(self, normal: torch.Tensor, sigma: float) -> torch.Tensor:
         """Noisy mean images: see `WithScore.starts`."""
         return fitted(self, self.mean).to(normal) + sigma * normal
@@ -77,12 +71,6 @@ class Wiener(WithParts):
         self.variances = variances.clamp_min(0)
         self.mean = mean.unflatten(0, images.shape[1:])
         return self
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width of the images in pixels."""
-        height, width = fitted(self, self.mean).shape
-        return height, width
 
     def starts(self, normal: torch.Tensor, sigma: float) -> torch.Tensor:
         """Gaussian images of the noisy data's mean and covariance: see `WithScore.starts`."""

@@ -15,7 +15,7 @@ from .protocol import WithScore, fitted
 class WithParts(WithScore):
     """A denoiser that is a few tensors, which `fit` makes.
 
-    A subclass names them in `parts`, and has None in their place until it is fitted.
+    A subclass names them in `parts`, and has None in their place until it is fitted; the first is an image, or images.
 
     Examples
     --------
@@ -29,6 +29,12 @@ class WithParts(WithScore):
     """
 
     parts: ClassVar[tuple[str, ...]]
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images in pixels."""
+        height, width = fitted(self, getattr(self, self.parts[0])).shape[-2:]
+        return height, width
 
     def to(self, device: str) -> Self:
         """Move to a device, "cpu" or "cuda"; returns the denoiser itself, and a ValueError if there is no such device.

@@ -163,6 +163,11 @@ def sigma_range(denoiser: Denoiser) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def starts(denoiser: Denoiser, normal: torch.Tensor, sigma: float) -> torch.Tensor:
+    """What a sampler starts from, made of normal numbers: see `WithScore.starts`; for others sigma times these."""
+    return denoiser.starts(normal, sigma) if isinstance(denoiser, WithScore) else sigma * normal
+
+
 def answers(denoiser: Denoiser, sigma: float) -> bool:
     """Whether a denoiser states nothing against this noise level."""
     only, (low, high) = getattr(denoiser, "fitted_sigmas", None), sigma_range(denoiser)

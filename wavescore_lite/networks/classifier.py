@@ -9,11 +9,10 @@ from torch import nn
 from torch.nn.functional import relu
 
 from ..support.checks import check_device, check_images, check_size
-from ..support.storage import read_rows, write_rows
-from ..support.weights import read_weights, write_weights
+from ..support.storage import read_rows
+from ..support.weights import TABLE, list_weights, read_weights
 
 CLASSIFIERS = Path(__file__).parent / "classifiers"
-TABLE = "table.csv"
 CLASSES, FEATURES = 10, 64
 CHANNELS = (24, 48, 96)  # of three convolutions, each of which halves the image
 BATCH_PIXELS = 2**18  # of images at a time
@@ -124,14 +123,9 @@ def save_classifier(classifier: Classifier, folder: str | Path, dataset: str, co
     >>> load_classifier("strokes", 8, folder)
     Classifier(size=8)
     """
-    folder, state = Path(folder), classifier.state_dict()
+    state, path = classifier.state_dict(), Path(folder, classifier_file(dataset, classifier.size))
     weights = {name: value.half() if value.is_floating_point() else value for name, value in state.items()}
-    line = {"dataset": dataset, "size": str(classifier.size)}
-    others = [row for row in read_rows(folder / TABLE) if line.items() - row.items()]
-    line["sha256"] = write_weights(folder / classifier_file(dataset, classifier.size), weights)
-    line["command"] = command
-    write_rows(folder / TABLE, [*others, line])
-    return line
+    return list_weights(path, weights, {"dataset": dataset, "size": str(classifier.size)}, {}, command)
 
 
 def load_classifier(

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy, pad
-from tqdm import tqdm
 
 from ..support.checks import check_images, check_integer
+from ..support.progress import progress
 from ..support.storage import write_rows
 from .classifier import CLASSES, Classifier, classifier_file, save_classifier
 from .recipes import split
@@ -118,7 +118,7 @@ def train_classifier(
     optimizer = torch.optim.AdamW(classifier.parameters(), weight_decay=WEIGHT_DECAY, foreach=True)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, steps)
     log, losses, started = [], [], time.perf_counter()
-    for step in tqdm(range(1, steps + 1), desc="classifier", disable=None):
+    for step in progress(range(1, steps + 1), desc="classifier"):
         drawn, wanted = shifted_batch(fitted, classes, step, batch, seed)
         loss = cross_entropy(classifier.train()(drawn), wanted)
         optimizer.zero_grad()

@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..support.checks import check_device
-from ..support.storage import read_rows, write_rows
-from ..support.weights import read_weights, write_weights
+from ..support.storage import read_rows
+from ..support.weights import TABLE, list_weights, read_weights
 from .networks import Network
 
 WEIGHTS = Path(__file__).parent / "weights"
-TABLE = "table.csv"
 
 
 def weights_file(name: str, size: int, dataset: str, seed: int = 0) -> str:
@@ -76,13 +75,9 @@ def save_network(network: Network, folder: str | Path, dataset: str, command: st
     >>> load_network("cnn", 16, "strokes", folder)
     Network('cnn', size=16)
     """
-    folder = Path(folder)
-    line = {"network": network.name, "dataset": dataset, "size": str(network.size), "seed": str(seed)}
-    others = [row for row in read_rows(folder / TABLE) if line.items() - row.items()]
-    sha256 = write_weights(folder / weights_file(network.name, network.size, dataset, seed), network.state_dict())
-    line |= {"noise": network.noise, "sha256": sha256, "command": command}
-    write_rows(folder / TABLE, [*others, line])
-    return line
+    what = {"network": network.name, "dataset": dataset, "size": str(network.size), "seed": str(seed)}
+    path = Path(folder, weights_file(network.name, network.size, dataset, seed))
+    return list_weights(path, network.state_dict(), what, {"noise": network.noise}, command)
 
 
 def load_network(

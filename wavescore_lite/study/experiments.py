@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from tqdm import tqdm
 
 from ..bases.wavelets import WaveletBasis
 from ..data.registry import dataset
 from ..metrics import error_saved, image_quality
 from ..noise import FITTING, SCORING
 from ..support.locks import locked
-from ..support.storage import clear_parts, read, read_rows, write, write_rows
+from ..support.progress import progress
+from ..support.storage import clear_parts, file_name, read_rows, recall, write, write_rows
 from .candidates import HELD_OUT, OWN
 from .tables import Row, Table, pairs_path, places, read_table, whole_pair
 from .trials import IMAGES, Trial, columns, rivals
@@ -174,7 +173,7 @@ def _measure_missing(path: Path, trials: Sequence[Trial]) -> list[str]:
     if table.strays:
         _replace(path, read_rows(path), [row for rows in table.rows.values() for row in rows])
     missing = [trial for trial in trials if trial not in table.rows or trial in table.faults]
-    for trial in tqdm(missing, desc=str(path), disable=None):
+    for trial in progress(missing, desc=str(path)):
         try:
             measured, errors = measure(trial)
         except (ValueError, MemoryError) as reason:
@@ -230,7 +229,7 @@ def _pair(path: Path) -> None:
             by_name.pop((trial.name, key, rival.name), None)
             missing.append((trial, key, rival))
     rows: list[Mapping[str, object]] = [row for own in by_name.values() for row in own]
-    for trial, key, rival in tqdm(missing, desc=str(pairs_path(path)), disable=None):
+    for trial, key, rival in progress(missing, desc=str(pairs_path(path))):
         rows += compared(trial, key, rival, _errors(path, trial), _errors(path, rival))
         write_rows(pairs_path(path), rows)
 
@@ -243,7 +242,7 @@ def _common(trial: Trial, key: str, rival: Trial) -> dict[str, object]:
 
 def _errors_path(path: Path, trial: Trial) -> Path:
     words = f"{trial.dataset}-{trial.size}-{trial.train}-{trial.test}-{trial.name}-{columns(trial)['weights']}"
-    return path.parent / "errors" / f"{re.sub('[^A-Za-z0-9.=+]+', '-', words).strip('-')}.safetensors"
+    return path.parent / "errors" / f"{file_name(words)}.safetensors"
 
 
 def _keep(errors: Errors, path: Path, trial: Trial) -> None:
@@ -254,12 +253,10 @@ def _keep(errors: Errors, path: Path, trial: Trial) -> None:
 
 def _errors(path: Path, trial: Trial) -> Errors:
     """Errors of single images, from their file, or measured again if it is missing, damaged or of another trial."""
-    try:
-        header, arrays = read(_errors_path(path, trial), "errors")
-    except (FileNotFoundError, ValueError):
-        header, arrays = {}, {}
-    if not columns(trial).items() <= header.items():
-        _keep(measure(trial).errors, path, trial)
-        _, arrays = read(_errors_path(path, trial), "errors")
-    labels = {label: label.partition("|") for label in arrays}
-    return {(labels[label][0], float(labels[label][2])): torch.from_numpy(arrays[label]) for label in arrays}
+    kept = recall(_errors_path(path, trial), "errors", columns(trial))
+    if kept is None:
+        errors = measure(trial).errors
+        _keep(errors, path, trial)
+        return errors
+    labels = {label: label.partition("|") for label in kept[1]}
+    return {(labels[label][0], float(labels[label][2])): torch.from_numpy(array) for label, array in kept[1].items()}

@@ -6,9 +6,7 @@ denoiser and stochasticity, ``...-agreement.csv`` one for each denoiser and nois
 
 from __future__ import annotations
 
-import json
 import math
-import re
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -26,7 +24,7 @@ from ..noise import SAMPLING, standard_normal
 from ..sampling import levels_for, sample
 from ..support.locks import locked
 from ..support.progress import progress
-from ..support.storage import read, read_rows, write, write_rows
+from ..support.storage import file_name, read_rows, recall, write, write_rows
 from .candidates import Baseline, Trained, load
 from .experiments import release
 from .judging import IMAGE_KINDS, agreement, images_of, quality_row
@@ -138,7 +136,7 @@ def run(trials: Iterable[Trial], path: str | Path, count: int = COUNT, steps: in
         for trial, reference in progress(references(trials), desc=str(agreement_path)):
             made = {"denoiser": trial.name, "reference": reference.name, **common_columns(trial, count, steps)}
             made |= {"reference_weights": str(columns(reference)["weights"])}
-            if not _there(agreement_path, made):
+            if not _there(read_rows(agreement_path), made):
                 ways = [_way(samples_path, each, 0.0, count, steps) for each in (trial, reference)]
                 _replace(agreement_path, made, [made | row for row in _agreement_rows(trial, *ways)])
         return read_rows(samples_path)
@@ -151,7 +149,8 @@ def missing(trials: Iterable[Trial], path: Path, count: int = COUNT, steps: int 
     asked = [(plain, {"denoiser": kind, "stochasticity": ""}) for kind in IMAGE_KINDS]
     asked += [(t, {"denoiser": t.name, "stochasticity": f"{s:g}"}) for s in STOCHASTICITIES for t in trials]
     planned = [(key | common_columns(trial, count, steps), trial) for trial, key in asked]
-    return [(made, trial) for made, trial in planned if not _there(path, made)]
+    rows = read_rows(path)
+    return [(made, trial) for made, trial in planned if not _there(rows, made)]
 
 
 def references(trials: Iterable[Trial]) -> list[tuple[Trial, Trial]]:
@@ -190,27 +189,24 @@ def _agreement_rows(trial: Trial, way: Way, other: Way) -> list[Row]:
 def _way(path: Path, trial: Trial, stochasticity: float, count: int, steps: int) -> Way:
     """The way of a trial, from its file, or made anew and kept if that is missing, damaged or of another one."""
     words = f"{path.stem}-{trial.name}-{stochasticity:g}"
-    kept = path.parent / "generated" / f"{re.sub('[^A-Za-z0-9.=]+', '-', words)}.safetensors"
+    file = path.parent / "generated" / f"{file_name(words)}.safetensors"
     about = columns(trial) | common_columns(trial, count, steps) | {"stochasticity": stochasticity}
-    try:
-        header, arrays = read(kept, "way")
-    except (FileNotFoundError, ValueError):
-        header, arrays = {}, {}
-    if not json.loads(json.dumps(about)).items() <= header.items():
-        way = generate(trial, stochasticity, count, steps)
-        kept.parent.mkdir(exist_ok=True)
-        arrays = {"levels": np.array(way.levels), "estimates": way.estimates.numpy()}
-        write(kept, {"kind": "way", "seconds": way.seconds, **about}, arrays)
-        return way
-    return Way(tuple(arrays["levels"].tolist()), torch.from_numpy(arrays["estimates"]), header["seconds"])
+    if kept := recall(file, "way", about):
+        header, arrays = kept
+        return Way(tuple(arrays["levels"].tolist()), torch.from_numpy(arrays["estimates"]), header["seconds"])
+    way = generate(trial, stochasticity, count, steps)
+    file.parent.mkdir(exist_ok=True)
+    arrays = {"levels": np.array(way.levels), "estimates": way.estimates.numpy()}
+    write(file, {"kind": "way", "seconds": way.seconds, **about}, arrays)
+    return way
 
 
-def _there(path: Path, made: Row) -> bool:
-    """Whether the table has rows that were made so, all numbers of which are finite."""
-    rows = [row for row in read_rows(path) if made.items() <= row.items()]
-    numbers = [value for row in rows for name, value in row.items() if name not in made]
+def _there(rows: Iterable[Row], made: Row) -> bool:
+    """Whether there are rows that were made so, and all their numbers are finite."""
+    found = [row for row in rows if made.items() <= row.items()]
+    numbers = [value for row in found for name, value in row.items() if name not in made]
     try:
-        return bool(rows) and all(math.isfinite(float(number)) for number in numbers)
+        return bool(found) and all(math.isfinite(float(number)) for number in numbers)
     except (TypeError, ValueError):
         return False
 

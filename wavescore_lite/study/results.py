@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..support.checkout import checkout
 from ..support.storage import read_rows
 from .candidates import HELD_OUT, SIGMAS
-from .tables import pairs_path, read_table
+from .tables import pairs_path, read_table, table_path
 from .trials import Trial
 
 CERTAIN = 2  # standard errors: a difference within them is called none
@@ -52,7 +51,7 @@ class Results:
     """
 
     def __init__(self, dataset: str, size: int, folder: str | Path | None = None) -> None:
-        path = Path(checkout() / "results" if folder is None else folder, f"{dataset}-{size}.csv")
+        path = table_path(dataset, size, folder)
         table, pairs = read_table(path), read_rows(pairs_path(path))
         if not table.rows:
             raise FileNotFoundError(

@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..support.checkout import checkout
 from ..support.storage import read_rows
 from .generation import tables
 from .judging import IMAGE_KINDS
+from .tables import table_path
 
 Row = dict[str, str]
 
@@ -67,7 +67,7 @@ class SampleResults:
     """
 
     def __init__(self, dataset: str, size: int, folder: str | Path | None = None) -> None:
-        path = Path(checkout() / "results" if folder is None else folder, f"{dataset}-{size}.csv")
+        path = table_path(dataset, size, folder)
         samples, agreement = map(read_rows, tables(path))
         if not samples:
             raise FileNotFoundError(

@@ -12,6 +12,7 @@ from typing import NamedTuple
 from ..bases.wavelets import WaveletBasis
 from ..data.registry import dataset
 from ..similarity import WINDOW
+from ..support.checkout import checkout
 from ..support.storage import read_rows
 from .trials import IMAGES, NOT_GIVEN, Trial, check_family, columns, trial_of
 
@@ -21,6 +22,11 @@ REQUIRED = {*IMAGES, *NOT_GIVEN, *MEASURED, *CONSTANT}
 ROUNDING = 1e-6  # of the error and its shares, as they are written
 
 Row = dict[str, str]
+
+
+def table_path(dataset: str, size: int, folder: str | Path | None = None) -> Path:
+    """Where the table of errors lies: by default in ``results`` in the copy of the book at hand."""
+    return Path(checkout() / "results" if folder is None else folder, f"{dataset}-{size}.csv")
 
 
 class Table(NamedTuple):

@@ -8,6 +8,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -157,6 +158,39 @@ def read(path: str | Path, kind: str, version: int = FORMAT) -> tuple[dict[str, 
             "fit or run, or read it with the version that wrote it"
         )
     return header, arrays
+
+
+def recall(
+    path: str | Path, kind: str, about: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, np.ndarray]] | None:
+    """What `read` gives, if there is such a file, whole, whose header says all that `about` does; else None."""
+    try:
+        header, arrays = read(path, kind)
+    except (FileNotFoundError, ValueError):
+        return None
+    return (header, arrays) if json.loads(json.dumps(about)).items() <= header.items() else None
+
+
+def kind_of(path: str | Path) -> str:
+    """The kind of a file that `write` made, as its header says; a ValueError for others. `read` looks at the rest."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="np") as file:
+            return str(json.loads(file.metadata()[KEY].partition(" ")[2])["kind"])
+    except (SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or no wavescore file; expected one written by save()") from error
+
+
+def file_name(words: str) -> str:
+    """Words as the name of a file.
+
+    Examples
+    --------
+    >>> file_name("local_coupled D=3 r=1 joint")
+    'local-coupled-D=3-r=1-joint'
+    """
+    return re.sub("[^A-Za-z0-9.=+]+", "-", words).strip("-")
 
 
 def _digest(header: str, arrays: Mapping[str, np.ndarray]) -> str:

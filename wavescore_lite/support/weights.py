@@ -9,7 +9,9 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from .storage import whole_file
+from .storage import read_rows, whole_file, write_rows
+
+TABLE = "table.csv"  # of weights in a folder, with their checksums
 
 
 def write_weights(path: str | Path, weights: Mapping[str, torch.Tensor]) -> str:
@@ -26,6 +28,33 @@ def write_weights(path: str | Path, weights: Mapping[str, torch.Tensor]) -> str:
     with whole_file(path) as file:
         file.write(content)
     return hashlib.sha256(content).hexdigest()
+
+
+def list_weights(
+    path: Path, weights: Mapping[str, torch.Tensor], what: Mapping[str, str], how: Mapping[str, str], command: str
+) -> dict[str, str]:
+    """Write tensors to `path`, and a line on them to the table beside it, in place of an earlier one on the same.
+
+    Parameters
+    ----------
+    path : Path
+        Its folder must be there.
+    weights : mapping of str to tensor
+    what, how : mapping of str to str
+        Columns by which lines are told apart, and those in which they may differ.
+    command : str
+        How to make the weights again.
+
+    Returns
+    -------
+    dict
+        The line: `what`, `how`, sha256, command.
+    """
+    table = path.with_name(TABLE)
+    others = [row for row in read_rows(table) if what.items() - row.items()]
+    line = {**what, **how, "sha256": write_weights(path, weights), "command": command}
+    write_rows(table, [*others, line])
+    return line
 
 
 def read_weights(path: str | Path, sha256: str) -> dict[str, torch.Tensor]:

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import wavescore_lite as ws
+from tests.fitted import BASIS, SIZE, baseline, score, strokes
 from wavescore_lite.couplings import FAMILIES
 from wavescore_lite.denoisers import BASELINES
 from wavescore_lite.networks import Network
 
-SIZE, SIGMA = 8, 1.0
-BASIS = ws.WaveletBasis(SIZE)
+SIGMA = 1.0
 OWN = ws.PolynomialFamily(np.array([[0], [1], [2]]))
 WAYS = {
     "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
@@ -29,26 +29,22 @@ def quadratic():
     return ws.Coupling("quadratic", lambda basis: [ws.Group(np.arange(basis.dim)[:, None], OWN)])
 
 
-def _score(kind, coupling, basis=BASIS, noise=None, **options):
-    return lambda images: kind(basis, coupling, **options).fit(images, noise)
-
-
 MODELS = {
-    **{name: lambda images, kind=kind: kind().fit(images) for name, kind in BASELINES.items()},
-    "independent": _score(ws.WaveletScore, ws.independent(3)),
-    "automatic": _score(ws.WaveletScore, ws.independent(3), ridge="auto"),
-    "shared": _score(ws.WaveletScore, ws.local_coupled(2, shared=True), polynomials="hermite", bounded=False),
-    "sampled": _score(ws.WaveletScore, ws.band_tied(2), noise=ws.SampledNoise([SIGMA], draws=3)),
-    "own": _score(ws.WaveletScore, quadratic()),
-    "joint": _score(ws.JointScore, ws.local_coupled(2)),
-    "frame": _score(ws.WaveletScore, ws.independent(2), ws.WaveletFrame(SIZE), ws.SampledNoise([SIGMA])),
+    **{name: baseline(kind) for name, kind in BASELINES.items()},
+    "independent": score(ws.WaveletScore, ws.independent(3)),
+    "automatic": score(ws.WaveletScore, ws.independent(3), ridge="auto"),
+    "shared": score(ws.WaveletScore, ws.local_coupled(2, shared=True), polynomials="hermite", bounded=False),
+    "sampled": score(ws.WaveletScore, ws.band_tied(2), noise=ws.SampledNoise([SIGMA], draws=3)),
+    "own": score(ws.WaveletScore, quadratic()),
+    "joint": score(ws.JointScore, ws.local_coupled(2)),
+    "frame": score(ws.WaveletScore, ws.independent(2), ws.WaveletFrame(SIZE), ws.SampledNoise([SIGMA])),
     "network": lambda images: Network("unet-small", SIZE, mean=0.2, sigma_data=0.3),
 }
 
 
 @pytest.fixture(scope="module")
 def images():
-    return ws.load_images("strokes", size=SIZE, limit=300)
+    return strokes()
 
 
 @pytest.fixture(scope="module", params=MODELS)

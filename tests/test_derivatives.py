@@ -6,9 +6,11 @@ import torch
 from numpy.testing import assert_allclose
 
 import wavescore_lite as ws
+from tests.fitted import SIZE, baseline, score, strokes
+from wavescore_lite.denoisers import BASELINES
 from wavescore_lite.networks import Network
 
-SIGMA, SIZE = 1.3, 8
+SIGMA = 1.3
 NORMAL = torch.randn(6, SIZE, SIZE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
 
@@ -20,30 +22,22 @@ def _network(images):
     return network.double().requires_grad_(False)
 
 
-def _score(kind, coupling, **options):
-    return lambda images: kind(ws.WaveletBasis(SIZE), coupling, **options).fit(images)
-
-
 MODELS = {
-    "mean": lambda images: ws.MeanImage().fit(images),
-    "wiener": lambda images: ws.Wiener().fit(images),
-    "posterior mean": lambda images: ws.PosteriorMean().fit(images),
-    "independent": _score(ws.WaveletScore, ws.independent(3)),
-    "bare hermite": _score(ws.WaveletScore, ws.independent(3), polynomials="hermite", bounded=False),
-    "band-tied": _score(ws.WaveletScore, ws.band_tied(3), target="score"),
-    "shared local": _score(ws.WaveletScore, ws.local_coupled(3, shared=True), bounded=False),
-    "joint": _score(ws.JointScore, ws.local_coupled(2), bounded=False),
-    "joint bounded": _score(ws.JointScore, ws.independent(3)),
-    "frame": lambda images: ws.WaveletScore(ws.WaveletFrame(SIZE), ws.independent(2)).fit(
-        images, ws.SampledNoise([SIGMA])
-    ),
+    **{name: baseline(kind) for name, kind in BASELINES.items()},
+    "independent": score(ws.WaveletScore, ws.independent(3)),
+    "bare hermite": score(ws.WaveletScore, ws.independent(3), polynomials="hermite", bounded=False),
+    "band-tied": score(ws.WaveletScore, ws.band_tied(3), target="score"),
+    "shared local": score(ws.WaveletScore, ws.local_coupled(3, shared=True), bounded=False),
+    "joint": score(ws.JointScore, ws.local_coupled(2), bounded=False),
+    "joint bounded": score(ws.JointScore, ws.independent(3)),
+    "frame": score(ws.WaveletScore, ws.independent(2), ws.WaveletFrame(SIZE), ws.SampledNoise([SIGMA])),
     "network": _network,
 }
 
 
 @pytest.fixture(scope="module")
 def images():
-    return ws.load_images("strokes", size=SIZE, limit=300)
+    return strokes()
 
 
 @pytest.fixture(scope="module", params=MODELS)

@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
+import sympy as sp
 import torch
 
 from assignments import make
@@ -20,7 +21,7 @@ from tests.planted_errors import PLANTED
 from tests.problem_sets import INSTRUCTORS, MASTERS, SETS, SOURCE
 from wavescore_lite.course import grading, sandbox
 from wavescore_lite.course.grading import grade, grade_id, settings
-from wavescore_lite.coursework import check
+from wavescore_lite.coursework import check, entries, numbers, run_test
 
 PLAN = {"ps1": (38, 8), "ps2": (41, 10), "ps3": (42, 8), "ps4": (36, 16)}  # points in all, and by hand
 REGION = re.compile(r"### BEGIN (?:SOLUTION|HIDDEN TESTS)\n(.*?)### END (?:SOLUTION|HIDDEN TESTS)", re.DOTALL)
@@ -240,11 +241,24 @@ def test_every_answer_in_code_has_three_planted_errors():
     ("got", "expected", "message"),
     [
         (None, [1.0], "is None; expected numbers: is a return missing?"),
-        ("five", 5.0, "is of type str; expected real numbers"),
-        ([[1.0], [2.0, 3.0]], [1.0], "is of type list; expected real numbers"),
+        ("five", 5.0, "is 'five', of type str; expected real numbers"),
+        ("5", 5.0, "is '5', of type str; expected real numbers"),
+        (sp.Symbol("y") ** 2, 1.0, r"is y\*\*2, of type Pow; expected real numbers"),
+        ({8: 1.0}, 1.0, r"is \{8: 1.0\}, of type dict; expected real numbers"),
+        ([[1.0], [2.0, 3.0]], [1.0], "there are rows of 1 to 2 entries; expected real numbers, all rows of one length"),
         (1j, 1.0, "is complex; expected real numbers"),
         (np.array([1.0, 2j]), [1.0, 2.0], "is complex; expected real numbers"),
+        (torch.tensor([1j]), [1.0], "is complex; expected real numbers"),
+        (np.matrix([1.0, 2.0]), [1.0, 2.0], r"the shape is \(1, 2\); expected \(2,\)$"),
         (np.float32([1.0, 2.0, 0.01]), [1.0, 2.0, 0.02], "1 of 3 entries are wrong, the worst at index 2: 0.01"),
+        (
+            np.float32(12.3894 + 1e-4),
+            12.3894,
+            r"it is off by 8e-06 of the largest entry, in float32: compute in float64",
+        ),
+        (12.3894 + 1e-4, 12.3894, r"it is 12\.3895; expected 12\.3894"),
+        (12.38944, 12.38936, r"it is 12\.38944; expected 12\.38936$"),
+        ([3.0 + 3e-5, 6.0 + 6e-5], [3.0, 6.0], r"it is off by a factor: 1\.00001 times what is expected"),
         ([0.1 + 1e-8, 0.2], [0.1, 0.2], "it is right to single precision only; expected double"),
         (np.float32(2.5), 2.0, "it is 2.5; expected 2"),
         (np.ones((2, 3)), np.ones((3, 2)), r"the shape is \(2, 3\); expected \(3, 2\): is it transposed\?"),
@@ -270,12 +284,79 @@ def test_check_passes_what_is_right():
     check("nearly", 1.0 + 1e-10, 1.0)
     check("a tensor with a gradient", torch.tensor([0.1, 0.2], requires_grad=True), [0.1, 0.2])
     check("single precision", np.float32([1 / 3, 1e-9]), [1 / 3, 0.0])
-    for one in ([2.0], [[2.0]], np.float32(2.0), torch.tensor(2.0)):
+    check("single precision, about nothing", np.float32([1e-7, 0.0]), [0.0, 0.0])
+    check("half precision", torch.tensor([1.0, 0.5], dtype=torch.bfloat16), [1.0, 0.5])
+    for one in (
+        [2.0],
+        [[2.0]],
+        np.matrix(2.0),
+        np.float32(2.0),
+        torch.tensor(2.0),
+        sp.Integer(2),
+        2,
+        np.array([[2.0]]),
+    ):
         check("one number", one, 2.0)
     with pytest.raises(AssertionError, match="single precision only"):
         check("not quite", 1.0 + 1e-6, 1.0)
-    with pytest.raises(AssertionError, match=r"it is 1\.0001; expected 1"):
-        check("not quite in single precision either", np.float32(1.0001), 1.0)
+    with pytest.raises(AssertionError, match="is off by 1e-05 of the largest entry, in float32: compute in float64"):
+        check("not quite in single precision either", np.float32(1.00001), 1.0)
+    with pytest.raises(AssertionError, match=r"it is 1\.001; expected 1"):
+        check("nor here", np.float32(1.001), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("got", "wanted", "message"),
+    [
+        (None, 2, r"is None: is a return missing\?; expected a list of 2 entries"),
+        (1.0, 2, "is 1.0, of type float; expected a list of 2 entries"),
+        ("ab", 2, "is 'ab', of type str; expected a list of 2 entries"),
+        ([1.0], 2, "there are 1 entries; expected 2"),
+        (None, (4, 8), r"is None: is a return missing\?; expected a dictionary with the keys 4, 8"),
+        ([1.0, 2.0], (4, 8), r"is \[1.0, 2.0\], of type list; expected a dictionary with the keys 4, 8"),
+        ({}, (4, 8), "the keys are none; expected 4, 8"),
+        ({4: 1.0, 16: 2.0}, (4, 8), "the keys are 4, 16; expected 4, 8"),
+    ],
+)
+def test_entries_says_what_is_wrong(got, wanted, message):
+    with pytest.raises(AssertionError, match=f"^the answer:? {message}$"):
+        entries("the answer", got, wanted)
+
+
+def test_entries_come_in_order():
+    assert entries("a dictionary", {8: 1.0, np.int64(4): 2.0}, (4, 8)) == [2.0, 1.0]
+    for two in ([1.0, 2.0], (1.0, 2.0), np.array([1.0, 2.0]), torch.tensor([1.0, 2.0])):
+        assert entries("two", two, 2) == [1.0, 2.0]
+
+
+def test_numbers_keep_to_single_precision():
+    for single in (np.float32([1.0]), torch.tensor([1.0]), np.float16([1.0])):
+        assert numbers("one", single, (1,)).dtype == np.float32
+    for double in ([1], np.array([True]), [sp.Rational(1, 3)], torch.ones(1, dtype=torch.float64)):
+        assert numbers("one", double).dtype == np.float64
+    assert isinstance(numbers("one", np.matrix(1.0), ()) + 1, np.floating)
+
+
+@pytest.mark.filterwarnings("default")
+def test_a_test_says_that_it_passed_or_quotes_the_warning(capsys):
+    @run_test
+    def nothing():
+        check("one", 1.0, 1.0)
+
+    assert capsys.readouterr().out == "passed\n"
+    with pytest.raises(
+        AssertionError, match=r"there is a warning, and .*: RuntimeWarning: divide by zero .*\(at: np\.log\(0\.0\)\)$"
+    ):
+
+        @run_test
+        def warns():
+            np.log(0.0)
+
+    with pytest.raises(AssertionError, match=r"^two: it is 1; expected 2$"):
+        run_test(lambda: check("two", 1.0, 2.0))
+    with pytest.raises(ZeroDivisionError):
+        run_test(lambda: 1 / 0)
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_page_for_instructors_sums_up_the_sets():

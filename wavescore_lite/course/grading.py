@@ -30,6 +30,8 @@ CANARY = """def _differences():
     yield lambda: numpy.testing.assert_allclose(1.0, 2.0)
     if "check" in globals():
         yield lambda: check("", 1.0, 2.0)
+    if "run_test" in globals():
+        yield lambda: run_test(lambda: numpy.testing.assert_allclose(1.0, 2.0))
 for _difference in _differences():
     try:
         _difference()

@@ -54,6 +54,23 @@ def numeric_system(values, sigma, degree, target):
     return gram, np.array([-r * mu[max(r - 1, 0)] for r in range(degree + 1)])
 
 
+def test_means_over_normal_variables_are_those_of_quadrature():
+    x, y, a = sympy.symbols("x y a")
+    polynomial = (1 + a * x - 2 * x * y**2) ** 4 + x**3 * y - y**6
+    nodes, weights = nodes_and_weights()
+    value = sympy.lambdify((x, y, a), polynomial)(nodes[:, None], nodes, 0.7)
+    found = cf.normal_mean(polynomial, x, y).subs(a, 0.7)
+    assert_allclose(float(found), weights @ value @ weights, rtol=1e-12)
+    over_y = cf.normal_mean(cf.normal_mean(polynomial, x), y)
+    assert sympy.expand(over_y - cf.normal_mean(polynomial, x, y)) == 0
+
+
+@pytest.mark.parametrize(("expression", "variables"), [("exp(x)", ["x"]), ("1/x", ["x"]), ("x**2", [])])
+def test_means_of_what_is_no_polynomial_are_refused(expression, variables):
+    with pytest.raises(ValueError, match="expected a polynomial in one or more variables"):
+        cf.normal_mean(sympy.sympify(expression), *sympy.symbols(variables))
+
+
 @pytest.fixture(scope="module")
 def values():
     """A skewed coefficient of 40 images."""

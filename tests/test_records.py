@@ -56,12 +56,43 @@ def test_missing_record_dataset_and_name_are_told_apart(recorded):
         Record("chapter", "mnist", recorded).check({"psnr": 1.0, "mse": 0.02, "loss": 2.0})
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), "many", None, np.zeros(2)])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "many", None, object()])
 def test_what_is_not_a_finite_number_is_refused_and_not_recorded(tmp_path, monkeypatch, value):
     monkeypatch.setenv("WAVESCORE_RECORD", "1")
     with pytest.raises(ValueError, match=r"'mse' must be (one number|finite), got"):
         Record("chapter", "mnist", tmp_path).check({"mse": value})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"mse": {("linear", 0.25): 1.0, ("cubic", 2): 2.0}, "all": 3.0},
+        {"mse": {"linear": {0.25: torch.tensor(1.0)}, "cubic": {np.int64(2): np.float32(2)}}, "all": 3.0},
+    ],
+)
+def test_mappings_are_taken_apart(tmp_path, monkeypatch, values):
+    record = Record("chapter", "mnist", tmp_path)
+    monkeypatch.setenv("WAVESCORE_RECORD", "1")
+    record.check(values)
+    assert record.recorded() == {"mse, linear, 0.25": 1.0, "mse, cubic, 2": 2.0, "all": 3.0}
+
+
+@pytest.mark.parametrize("make", [list, tuple, np.array, torch.tensor])
+def test_sequences_are_taken_apart(tmp_path, monkeypatch, make):
+    record = Record("chapter", "mnist", tmp_path)
+    monkeypatch.setenv("WAVESCORE_RECORD", "1")
+    record.check({"curve": make([[1.0, 2.0], [3.0, 4.0]])})
+    expected = {"curve, 0, 0": 1.0, "curve, 0, 1": 2.0, "curve, 1, 0": 3.0, "curve, 1, 1": 4.0}
+    assert record.recorded() == expected
+    monkeypatch.delenv("WAVESCORE_RECORD")
+    with pytest.raises(ValueError, match=r"1 of 4 .*\n  curve, 1, 0: value 3\.1, reference 3"):
+        record.check({"curve": make([[1.0, 2.0], [3.1, 4.0]])})
+
+
+def test_two_numbers_of_one_name_are_refused(recorded):
+    with pytest.raises(ValueError, match="two numbers for a, b; expected one"):
+        Record("chapter", "mnist", recorded).check({"a, b": 1.0, "a": {"b": 1.0}})
 
 
 def test_no_numbers_are_refused(recorded):

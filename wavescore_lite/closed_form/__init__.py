@@ -8,7 +8,7 @@ short enough to write out, and one evaluation serves all coefficients and noise 
 says how many of the digits are right; `system` is the arithmetic that they share.
 """
 
-from .derivation import cofactors, determinant, hankel, noisy_moments, right_side, solution
+from .derivation import cofactors, determinant, hankel, noisy_moments, normal_mean, right_side, solution
 from .digits import Digits, correct_digits
 from .evaluation import ClosedForm, clean_moments, coefficients, compiled, in_noisy_units
 
@@ -24,6 +24,7 @@ __all__ = [
     "hankel",
     "in_noisy_units",
     "noisy_moments",
+    "normal_mean",
     "right_side",
     "solution",
 ]

@@ -19,6 +19,44 @@ def moment_symbols(letter: str, order: int) -> list[sympy.Expr]:
     return [sympy.Integer(1), *sympy.symbols(f"{letter}_1:{order + 1}")]
 
 
+def normal_mean(polynomial: sympy.Expr, *variables: sympy.Symbol) -> sympy.Expr:
+    """Mean of a polynomial over independent standard normal variables.
+
+    E[z^k] is (k - 1)!! = 1 * 3 * ... * (k - 1) for even k, and 0 for odd k.
+
+    Parameters
+    ----------
+    polynomial : sympy.Expr
+        A polynomial in the variables; other symbols stay.
+    *variables : sympy.Symbol
+        What is averaged over, one or more.
+
+    Returns
+    -------
+    sympy.Expr
+
+    Raises
+    ------
+    ValueError
+        If no variables are given, or the expression is no polynomial in them.
+
+    Examples
+    --------
+    >>> y, z = sympy.symbols("y z")
+    >>> sympy.expand(normal_mean((y + SIGMA * z) ** 4, z))
+    3*sigma**4 + 6*sigma**2*y**2 + y**4
+    """
+    try:
+        terms = sympy.Poly(polynomial, *variables).terms() if variables else []
+    except sympy.PolynomialError:
+        terms = []
+    if not terms:
+        raise ValueError(
+            f"got {polynomial} and the variables {variables}; expected a polynomial in one or more variables"
+        )
+    return sum(c * sympy.prod(0 if k % 2 else sympy.factorial2(k - 1) for k in powers) for powers, c in terms)
+
+
 def noisy_moments(order: int) -> list[sympy.Expr]:
     """Moments mu_r = E[(y_0 + sigma z)^r] of the noisy coefficient, r = 0 to `order` (eq. 20).
 

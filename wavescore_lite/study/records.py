@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import SupportsFloat
+from typing import Any
+
+import numpy as np
+import torch
 
 from ..support.checkout import checkout
 from ..support.storage import whole_file
@@ -62,13 +65,14 @@ class Record:
         self.dataset = dataset
         self.path = Path(checkout() / "book" / "records" if folder is None else folder, f"{chapter}.json")
 
-    def check(self, values: Mapping[str, SupportsFloat], rtol: float = 5e-3, atol: float = 0.0) -> None:
+    def check(self, values: Mapping[Any, Any], rtol: float = 5e-3, atol: float = 0.0) -> None:
         """Compare named numbers with their references, and print one line that says they agree.
 
         Parameters
         ----------
-        values : mapping of str to float
-            The numbers, finite; NumPy scalars and tensors with one element will do.
+        values : mapping
+            The numbers, finite, by name; arrays and tensors with one element will do. Mappings, sequences, and larger
+            arrays and tensors are taken apart, and their keys and places added to the name.
         rtol, atol : float, optional
             A number agrees when ``abs(value - reference) <= atol + rtol * abs(reference)``. Give `atol` where
             the reference is 0 or nearly so.
@@ -80,9 +84,24 @@ class Record:
         KeyError
             When the record lacks the dataset or one of the names.
         ValueError
-            When a number is not finite or deviates from its reference.
+            When a number is not finite or deviates from its reference, or two have one name.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> record = Record("example", "strokes", tempfile.mkdtemp())
+        >>> os.environ["WAVESCORE_RECORD"] = "1"
+        >>> record.check({"mse": {("linear", 0.5): [0.02, 0.03]}})
+        2 numbers agree with the record to 0.5 %
+        >>> del os.environ["WAVESCORE_RECORD"]
+        >>> record.recorded()
+        {'mse, linear, 0.5, 0': 0.02, 'mse, linear, 0.5, 1': 0.03}
         """
-        numbers = {name: _finite(name, value) for name, value in values.items()}
+        named = list(_taken_apart((), values))
+        numbers = {name: _finite(name, value) for name, value in named}
+        if len(numbers) < len(named):
+            twice = sorted({name for name, _ in named if [other for other, _ in named].count(name) > 1})
+            raise ValueError(f"Record.check of {self.chapter!r} got two numbers for {'; '.join(twice)}; expected one.")
         if not numbers:
             raise ValueError(f"Record.check of {self.chapter!r} got no numbers; expected at least one.")
         if os.environ.get(RECORD_VARIABLE) == "1":
@@ -153,7 +172,19 @@ def _read(path: Path) -> References:
     return record
 
 
-def _finite(name: str, value: SupportsFloat) -> float:
+def _taken_apart(keys: tuple[Any, ...], value: Any) -> Iterator[tuple[str, Any]]:
+    """Each number in `value` with its name, which says the way to it."""
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _taken_apart((*keys, *(key if isinstance(key, tuple) else (key,))), item)
+    elif isinstance(value, list | tuple) or (isinstance(value, np.ndarray | torch.Tensor) and len(value.ravel()) != 1):
+        for place, item in enumerate(value):
+            yield from _taken_apart((*keys, place), item)
+    else:
+        yield ", ".join(f"{key:g}" if isinstance(key, float) else str(key) for key in keys), value
+
+
+def _finite(name: str, value: Any) -> float:
     try:
         number = float(value)
     except (TypeError, ValueError, RuntimeError) as error:

@@ -97,6 +97,14 @@ def test_the_best_network_and_another_seed_are_what_is_compared_with():
     assert network.name == "unet-medium"
 
 
+def test_each_number_has_an_error():
+    trial = replace(COMMON, train=1200, test=1200)
+    row = judging.quality_row(trial, judging.images_of(trial, "training images", 1100))
+    numbers = [name for name in row if not name.endswith("_error")]
+    assert row.keys() == {*numbers, *(f"{name}_error" for name in numbers)}
+    assert {"nearest", "copied", "frechet", "sliced"} <= {*numbers}
+
+
 def test_agreement_against_numpy():
     generator = torch.Generator().manual_seed(0)
     images, others = torch.rand(2, 30, 6, 6, generator=generator, dtype=torch.float64)

@@ -31,13 +31,12 @@ def images_of(trial: Trial, kind: str, count: int) -> torch.Tensor:
 def quality_row(trial: Trial, samples: torch.Tensor) -> dict[str, str]:
     """Everything `sample_quality` says of samples, with standard errors over GROUPS of them.
 
-    References are the test images, for a group each GROUPS-th of them; copies are looked for among the training images,
-    of all samples only.
+    References are the test images, for a group each GROUPS-th of them; copies are looked for among all training images.
     """
     reference, fewer, classifier = _references(trial.dataset, trial.size, trial.test)
     training = load(trial.dataset, trial.size, "train", trial.train)
-    measure = partial(sample_quality, classifier=classifier, seed=trial.seed)
-    whole = measure(samples, reference, training=training)
+    measure = partial(sample_quality, classifier=classifier, training=training, seed=trial.seed)
+    whole = measure(samples, reference)
     _, errors = over_groups(partial(measure, reference=fewer), samples, GROUPS)
     return {name: f"{value:.6g}" for name, value in whole.items()} | {
         f"{name}_error": f"{value:.3g}" for name, value in errors.items()

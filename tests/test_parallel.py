@@ -1,10 +1,12 @@
 """Blocks cover every row once, errors come through, and torch's threads are left as they were."""
 
+import threading
+
 import pytest
 import torch
 
 from wavescore_lite import WaveletBasis
-from wavescore_lite.support.parallel import over_blocks
+from wavescore_lite.support.parallel import FEW, over_blocks
 
 
 @pytest.fixture
@@ -15,11 +17,13 @@ def two_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("count", [1, 2, 9, 10, 11])
-def test_every_row_once(count, two_threads):
-    visits = torch.zeros(count)
+@pytest.mark.parametrize("count", [1, 2, 9, 23, 24, 25])
+def test_every_row_once_by_threads_where_that_is_worth_it(count, two_threads):
+    visits, workers = torch.zeros(count), []
 
     def worker():
+        workers.append(threading.current_thread() is threading.main_thread())
+
         def work(rows):
             visits[rows] += 1
 
@@ -27,6 +31,7 @@ def test_every_row_once(count, two_threads):
 
     over_blocks(worker, count, block=3)
     assert (visits == 1).all()
+    assert workers == ([True] if count <= 3 * (2 * FEW - 1) else [False, False])
     assert torch.get_num_threads() == 2
 
 
@@ -38,12 +43,12 @@ def test_errors_come_through(two_threads):
         return work
 
     with pytest.raises(KeyError, match="no such row"):
-        over_blocks(worker, 10, block=3)
+        over_blocks(worker, 30, block=3)
     assert torch.get_num_threads() == 2
 
 
 def test_threads_do_not_change_the_transform(two_threads):
-    basis, images = WaveletBasis(16), torch.rand(2000, 16, 16, dtype=torch.float64)
+    basis, images = WaveletBasis(16), torch.rand(8000, 16, 16, dtype=torch.float64)
     both = basis.analyze(images)
     torch.set_num_threads(1)
     assert torch.equal(basis.analyze(images), both)

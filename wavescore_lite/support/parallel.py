@@ -12,9 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 
+FEW = 4  # blocks that a thread has at least: to start one takes about as long as a block
+
 
 def over_blocks(worker: Callable[[], Callable[[slice], None]], count: int, block: int) -> None:
-    """Cut `count` rows into blocks and work on as many at a time as torch has threads.
+    """Cut `count` rows into blocks and work on as many at a time as torch has threads; on few, one after the other.
 
     Parameters
     ----------
@@ -36,7 +38,7 @@ def over_blocks(worker: Callable[[], Callable[[slice], None]], count: int, block
     tensor(81.)
     """
     blocks = [slice(start, min(start + block, count)) for start in range(0, count, block)]
-    threads = min(torch.get_num_threads(), len(blocks))
+    threads = min(torch.get_num_threads(), len(blocks) // FEW)
     if threads <= 1:
         _run(worker, blocks)
         return

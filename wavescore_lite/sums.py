@@ -102,8 +102,9 @@ class Sums(ABC, Generic[E]):
         coefficients = coefficients.to(self.device, torch.float64)
         rows = torch.ones(len(coefficients), dtype=torch.bool) if rows is None else rows
         if rows.any():
-            lowest, highest = torch.aminmax(coefficients[rows.to(self.device)], dim=0)
-            self.lowest, self.highest = torch.minimum(self.lowest, lowest), torch.maximum(self.highest, highest)
+            summed = _kept(coefficients, rows)
+            self.lowest = torch.minimum(self.lowest, summed.amin(dim=0))
+            self.highest = torch.maximum(self.highest, summed.amax(dim=0))
             for level, clean, noisy in self._copies(coefficients, rows):
                 self._sum(level, clean, noisy)
         self.count += int(rows.sum())
@@ -114,7 +115,7 @@ class Sums(ABC, Generic[E]):
     ) -> Iterator[tuple[int, torch.Tensor, torch.Tensor]]:
         """Level, clean and noisy coefficients of the rows to be summed; without sampled noise the clean ones twice."""
         if self.noise is None:
-            clean = coefficients if rows.all() else coefficients[rows]
+            clean = _kept(coefficients, rows)
             yield 0, clean, clean
             return
         if self.basis is None:
@@ -217,3 +218,8 @@ class Sums(ABC, Generic[E]):
         if sigma not in self.noise.sigmas:
             raise ValueError(f"sigma is {sigma}; fitted on sampled noise at {list(self.noise.sigmas)} only")
         return self.noise.sigmas.index(sigma), 0.0, self.count * self.noise.draws
+
+
+def _kept(coefficients: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+    """Coefficients [n, d] of the images that a mask [n] keeps: themselves if it keeps all, which are many."""
+    return coefficients if rows.all() else coefficients[rows.to(coefficients.device)]

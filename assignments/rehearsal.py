@@ -43,7 +43,7 @@ def submissions(master: NotebookNode) -> dict[str, NotebookNode]:
     slips = {name: answers[name].replace(*slip) for name, slip in SLIPS.items()}
     some = {name: answers[name] for name in ("p1-highpass", "p2-step", "p1-proof-answer")}
     hostile = _with(empty, {"p1-highpass": answers["p1-highpass"]} | EDITS)
-    hostile.cells = [cell for cell in hostile.cells if grade_id(cell) != "p5-more"]
+    hostile.cells = [cell for cell in hostile.cells if grade_id(cell) != "p5-padded-more"]
     return {
         "ada": _with(empty, answers),
         "bela": _with(empty, answers | slips),

@@ -49,6 +49,8 @@ PLANTED = {
             "np.vstack(pywt.dwt(np.eye(n), wavelet, mode=mode, axis=0)[::-1])",
         ),
         ("p5-padded", "other axis", "axis=0", "axis=1"),
+        ("p5-padded", "transposed", "mode=mode, axis=0))", "mode=mode, axis=0)).T"),
+        ("p5-padded", "complex", "mode=mode, axis=0))", "mode=mode, axis=0)) + 0j"),
         ("p5-padded", "one mode", "mode=mode", 'mode="periodization"'),
         ("p5-padded", "covariance", "covariance / np.outer(deviation, deviation)", "covariance"),
         ("p5-padded", "columns", "W @ W.T", "W.T @ W"),
@@ -73,6 +75,7 @@ PLANTED = {
         ("p5-slope", "targets swapped", '"denoise"', '"score"'),
         ("p5-slope", "no ridge", "+ gamma", ""),
         ("p5-slope", "sigma not squared", "sigma**2 + gamma", "sigma + gamma"),
+        ("p5-slope", "no return", "return v", "v"),
         ("p5-slope", "sign", "1 - sigma**2", "1 + sigma**2"),
         (
             "p6-hermite",
@@ -109,6 +112,12 @@ PLANTED = {
             "rows = (row[:, None, None] + steps[:, None]) % side",
             "rows = np.clip(row[:, None, None] + steps[:, None], 0, side - 1)",
         ),
+        (
+            "p2-neighbours",
+            "fewer at the border",
+            "return found[others].reshape(side**2, -1)",
+            "return [[k for k in own if abs(k % side - n % side) <= radius] for n, own in enumerate(found)]",
+        ),
         ("p2-neighbours", "itself", "found[others].reshape(side**2, -1)", "found"),
         ("p2-neighbours", "off by one", "-radius, radius + 1", "-radius, radius"),
         (
@@ -131,6 +140,8 @@ PLANTED = {
         ("p3-joint", "not raised", "noisy_joint(M[1:], sigma)", "noisy_joint(M[:-1], sigma)"),
         ("p4-least", "sign", "energy - b", "energy + b"),
         ("p4-least", "factor 2", "energy - b", "energy - 2 * b"),
+        ("p3-joint", "sigma in the right side", "noisy_joint(M[1:], sigma)", "noisy_joint(M[1:], 1.0)"),
+        ("p4-least", "a warning", "return energy - b", "np.log(0.0)\n    return energy - b"),
         ("p4-least", "not solved", "np.linalg.solve(G, b)", "(G @ b)"),
         ("p5-fit", "a sum for a mean", "np.linalg.lstsq(phi, target, rcond=None)[0]", "phi.T @ target / len(phi)"),
         ("p5-fit", "factor 2", "2 * a @ b", "a @ b"),

@@ -1,15 +1,17 @@
 """Problem sets: masters earn full marks, releases none, and wrong answers lose the points that they should."""
 
-import contextlib
-import io
+import ast
+import os
 import re
 import shutil
+import sys
 import time
+import tomllib
+import traceback
 import zipfile
 from collections import Counter
 from itertools import pairwise
 
-import matplotlib.pyplot as plt
 import nbformat
 import numpy as np
 import pytest
@@ -18,18 +20,14 @@ import torch
 
 from assignments import make
 from tests.planted_errors import PLANTED
-from tests.problem_sets import INSTRUCTORS, MASTERS, SETS, SOURCE
+from tests.problem_sets import INSTRUCTORS, MASTERS, SETS, SOURCE, code_cells, first_names, run_cells, source_of
+from tools.notebooks import ROOT
 from wavescore_lite.course import grading, sandbox
 from wavescore_lite.course.grading import grade, grade_id, settings
 from wavescore_lite.coursework import check, entries, numbers, run_test
 
 PLAN = {"ps1": (38, 8), "ps2": (41, 10), "ps3": (42, 8), "ps4": (36, 16)}  # points in all, and by hand
 REGION = re.compile(r"### BEGIN (?:SOLUTION|HIDDEN TESTS)\n(.*?)### END (?:SOLUTION|HIDDEN TESTS)", re.DOTALL)
-
-
-def source_of(notebook, name):
-    [cell] = [cell for cell in notebook.cells if grade_id(cell) == name]
-    return cell.source
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +109,15 @@ def test_masters_earn_full_marks_in_time(name):
 
 @pytest.mark.parametrize("name", SETS)
 def test_nothing_of_the_solutions_is_released(release, name):
+    [wheel] = release.glob("*.whl")
     with zipfile.ZipFile(release / f"{name}.zip") as archive:
-        assert sorted(archive.namelist()) == [f"{name}/README.txt", f"{name}/{name}.ipynb"]
-        text = archive.read(f"{name}/{name}.ipynb").decode()
+        assert sorted(archive.namelist()) == sorted(
+            f"{name}/{file}" for file in ("README.txt", f"{name}.ipynb", wheel.name)
+        )
+        assert archive.read(f"{name}/{wheel.name}") == wheel.read_bytes()
+        readme, text = (archive.read(f"{name}/{file}").decode() for file in ("README.txt", f"{name}.ipynb"))
+    assert f"install ./{wheel.name} jupyterlab" in readme
+    assert "repository" not in readme
     assert text == (release / name / f"{name}.ipynb").read_text()
     notebook = nbformat.reads(text, as_version=4)
     nbformat.validate(notebook)
@@ -132,6 +136,46 @@ def test_nothing_of_the_solutions_is_released(release, name):
     visible = {line.strip() for cell in MASTERS[name].cells for line in REGION.sub("", cell.source).splitlines()}
     assert shared <= visible, shared
     assert len(shared) < 12
+
+
+def test_the_package_that_students_get_holds_no_solution(release):
+    [wheel] = release.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        files = {name: archive.read(name) for name in archive.namelist()}
+    folders = {name.split("/")[0] for name in files}
+    assert {folder for folder in folders if not folder.endswith(".dist-info")} == {"wavescore_lite"}
+    assert "wavescore_lite/course/check.py" in files
+    assert not [name for name in files if name.endswith(".ipynb")]
+    everything = b"\n".join(files.values())
+    for master in MASTERS.values():
+        for cell in master.cells:
+            for region in REGION.findall(cell.source):
+                assert region.strip().encode() not in everything, grade_id(cell)
+    assert b"class WaveletScore" in everything, "it would be seen if it were there"
+
+
+def test_a_set_needs_no_more_than_the_package_brings():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    brought = {"wavescore_lite", "pywt"} | {re.match(r"[\w-]+", line)[0].lower() for line in project["dependencies"]}
+    for name in SETS:
+        for cell, source in code_cells(name):
+            for part in ast.walk(ast.parse(source)):
+                if isinstance(part, ast.Import | ast.ImportFrom):
+                    module = getattr(part, "module", None) or part.names[0].name
+                    assert module.split(".")[0] in brought | sys.stdlib_module_names, (name, cell, module)
+
+
+@pytest.mark.parametrize("place", ["file/release", "locked"])
+def test_where_nothing_can_be_written_one_line_says_so(tmp_path, monkeypatch, place):
+    (tmp_path / "file").touch()
+    (tmp_path / "locked").mkdir(mode=0o555)
+    if place == "locked" and os.access(tmp_path / "locked", os.W_OK):
+        pytest.skip("this user may write everywhere")
+    monkeypatch.setattr(sys, "argv", ["make", "--output", str(tmp_path / place)])
+    monkeypatch.setattr(make, "NbGraderAPI", lambda *_: pytest.fail("it went to work"))
+    with pytest.raises(SystemExit) as ending:
+        make.main()
+    assert re.fullmatch(r"Nothing was released: .*(release|locked) cannot be written to \(.+\); .*", ending.value.code)
 
 
 @pytest.mark.parametrize("name", SETS)
@@ -171,31 +215,6 @@ def test_a_release_runs_to_its_end_and_earns_nothing(release, name, monkeypatch)
 # Wrong answers
 
 
-def run_cells(cells, names):
-    """Run cells in one namespace; the names of those that fail, with their errors."""
-    failed = {}
-    with contextlib.redirect_stdout(io.StringIO()):
-        for name, source in cells:
-            try:
-                exec(compile(source, name, "exec"), names)
-            except Exception as error:
-                failed[name] = error
-    return failed
-
-
-@pytest.fixture(scope="module")
-def prepared():
-    """For each set the names that its first cells, set-up and data, define."""
-    threads, names = torch.get_num_threads(), {}
-    for name in SETS:
-        names[name] = {}
-        first = [(grade_id(c), c.source) for c in MASTERS[name].cells if grade_id(c) in ("setup", "data")]
-        assert run_cells(first, names[name]) == {}
-    yield names
-    torch.set_num_threads(threads)
-    plt.close("all")
-
-
 @pytest.mark.parametrize(
     ("name", "planted"),
     [
@@ -205,7 +224,7 @@ def prepared():
     ],
 )
 @pytest.mark.filterwarnings("default")
-def test_planted_errors_cost_points(prepared, name, planted):
+def test_planted_errors_cost_points(name, planted):
     answer, _, right, wrong = planted
     problem, source = grading.problem_of(answer), source_of(MASTERS[name], answer)
     assert source.count(right) >= 1, "there is nothing to change"
@@ -216,7 +235,7 @@ def test_planted_errors_cost_points(prepared, name, planted):
         and grading.problem_of(grade_id(cell)) == problem
         and (settings(cell)["grade"] or settings(cell)["solution"])
     ]
-    names = dict(prepared[name])
+    names = first_names(name)
     tests = {grade_id(cell) for cell in MASTERS[name].cells if settings(cell)["grade"]}
     for cell in cells:
         failed = run_cells([cell], names)
@@ -226,6 +245,10 @@ def test_planted_errors_cost_points(prepared, name, planted):
         pytest.fail("all tests pass")
     [(where, error)] = failed.items()
     assert where in tests, f"{where}: {error!r}"
+    raised_in = [
+        frame.filename for frame in traceback.extract_tb(error.__traceback__) if frame.filename in (answer, where)
+    ]
+    assert isinstance(error, AssertionError) or raised_in[-1] == answer, f"no message, but {error!r}"
     assert str(error)
 
 

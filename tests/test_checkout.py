@@ -67,10 +67,34 @@ def test_a_staged_copy_is_one(folder, tmp_path, monkeypatch):
     assert checkout.checkout() == staged
 
 
-def test_without_any_the_error_names_the_way_out(copy, tmp_path, monkeypatch):
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """An empty folder, with the package installed from nowhere that holds a copy of the book."""
     monkeypatch.setattr(checkout, "__file__", str(tmp_path / "site-packages" / "wavescore_lite" / "support" / "x.py"))
     monkeypatch.chdir(tmp_path)
-    for ask in (lambda: ws.Results("mnist", 32), lambda: ws.Record("diffusion", "mnist")):
+    return tmp_path
+
+
+def test_without_any_the_error_names_the_way_out(copy, alone, monkeypatch):
+    asked = [lambda: ws.Results("mnist", 32), ws.Record("diffusion", "mnist").recorded]
+    monkeypatch.setenv("WAVESCORE_RECORD", "1")
+    for ask in (*asked, lambda: ws.Record("diffusion", "mnist").check({"answer": 42})):
         with pytest.raises(FileNotFoundError, match=r"no copy of the book here.*_toc\.yml.*folder="):
             ask()
     assert "Wiener" in ws.Results("strokes", 8, os.path.relpath(copy / "results")).trials
+
+
+def test_without_any_a_chapter_says_so_and_goes_on(copy, alone, monkeypatch, capsys):
+    """Such as one that was downloaded from the site; a record that is named or at hand is compared with, or missed."""
+    record = ws.Record("own", "strokes")
+    record.check({"answer": 41, "other": 0.5})
+    assert capsys.readouterr().out == "There is no copy of the book here, and so no record: nothing is compared.\n"
+    with pytest.raises(ValueError, match="'answer' must be finite"):
+        record.check({"answer": float("nan")})
+    with pytest.raises(FileNotFoundError, match="no record of chapter 'own'"):
+        ws.Record("own", "strokes", alone).check({"answer": 42})
+    monkeypatch.chdir(copy)
+    with pytest.raises(ValueError, match="1 of 1 numbers of own on strokes left the record"):
+        record.check({"answer": 41})
+    with pytest.raises(FileNotFoundError, match="no record of chapter 'other'"):
+        ws.Record("other", "strokes").check({"answer": 42})

@@ -6,9 +6,13 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.wavescore-ready
 PORT ?= 8000
+LAB_OPTIONS ?=
 CHAPTER ?=
 NBVAL := --nbval-lax --nbval-current-env --nbval-cell-timeout=300
 WORKERS := -n auto --dist loadfile
+
+# As root, for instance in a container, JupyterLab starts only if it is told to.
+ALLOW_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
 
 # Records are written by `make notebooks` alone.
 unexport WAVESCORE_RECORD
@@ -41,12 +45,10 @@ preview: $(READY) ## build the site from the committed outputs; runs nothing
 	@$(RUN) -m tools.build
 
 serve: $(READY) ## show the built site in a browser, at http://localhost:PORT
-	@test -f _build/html/index.html || { echo "There is no site yet: make book, or make preview." >&2; exit 1; }
-	@echo "Serving on http://localhost:$(PORT), until Ctrl-C"
-	@$(RUN) -m http.server $(PORT) --bind 127.0.0.1 --directory _build/html
+	@$(RUN) -m tools.serve $(PORT)
 
-lab: $(READY) ## open the chapters in JupyterLab
-	@$(RUN) -m jupyterlab --notebook-dir=book
+lab: $(READY) ## open the chapters in JupyterLab (LAB_OPTIONS="--no-browser --port=8889": with its options)
+	@$(RUN) -m jupyterlab --notebook-dir=book $(ALLOW_ROOT) $(LAB_OPTIONS)
 
 assignments: $(READY) ## the problem sets as students get them: assignments/release/
 	@$(RUN) -m assignments.make

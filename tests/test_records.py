@@ -30,6 +30,15 @@ def test_recording_prints_the_line_that_comparing_prints(tmp_path, monkeypatch, 
     assert first == second == "1 number agrees with the record to 0.0001 %"
 
 
+@pytest.mark.parametrize(
+    ("tolerances", "line"), [({"rtol": 0, "atol": 0.25}, "0.25"), ({"rtol": 0}, "0"), ({"atol": 0.25}, "0.5 %")]
+)
+def test_the_line_says_the_tolerance(recorded, capsys, tolerances, line):
+    capsys.readouterr()
+    Record("chapter", "mnist", recorded).check({"images": 10}, **tolerances)
+    assert capsys.readouterr().out == f"1 number agrees with the record to {line}\n"
+
+
 def test_scalars_of_numpy_and_torch_are_numbers(recorded):
     Record("chapter", "mnist", recorded).check({"mse": np.float32(0.02), "images": torch.tensor([10])})
 

@@ -115,7 +115,8 @@ class Record:
         else:
             self._compare(numbers, self._references(numbers), rtol, atol)
         noun = "number agrees" if len(numbers) == 1 else "numbers agree"
-        print(f"{len(numbers)} {noun} with the record to {100 * rtol:g} %")
+        tolerance = f"{100 * rtol:g} %" if rtol else f"{atol:g}"
+        print(f"{len(numbers)} {noun} with the record to {tolerance}")
 
     def recorded(self) -> dict[str, float]:
         """All references of the chapter on the dataset, by name; see `check` for the errors."""

@@ -9,12 +9,11 @@ import pytest
 import torch
 
 import wavescore_lite as ws
-from tests.fitted import BASIS, SIZE, baseline, score, strokes
+from tests.fitted import BASIS, DENOISERS, SIGMA, SIZE, score, strokes
 from wavescore_lite.couplings import FAMILIES
 from wavescore_lite.denoisers import BASELINES
 from wavescore_lite.networks import Network
 
-SIGMA = 1.0
 OWN = ws.PolynomialFamily(np.array([[0], [1], [2]]))
 WAYS = {
     "pickle": lambda thing: pickle.loads(pickle.dumps(thing)),
@@ -29,17 +28,7 @@ def quadratic():
     return ws.Coupling("quadratic", lambda basis: [ws.Group(np.arange(basis.dim)[:, None], OWN)])
 
 
-MODELS = {
-    **{name: baseline(kind) for name, kind in BASELINES.items()},
-    "independent": score(ws.WaveletScore, ws.independent(3)),
-    "automatic": score(ws.WaveletScore, ws.independent(3), ridge="auto"),
-    "shared": score(ws.WaveletScore, ws.local_coupled(2, shared=True), polynomials="hermite", bounded=False),
-    "sampled": score(ws.WaveletScore, ws.band_tied(2), noise=ws.SampledNoise([SIGMA], draws=3)),
-    "own": score(ws.WaveletScore, quadratic()),
-    "joint": score(ws.JointScore, ws.local_coupled(2)),
-    "frame": score(ws.WaveletScore, ws.independent(2), ws.WaveletFrame(SIZE), ws.SampledNoise([SIGMA])),
-    "network": lambda images: Network("unet-small", SIZE, mean=0.2, sigma_data=0.3),
-}
+MODELS = DENOISERS | {"own": score(ws.WaveletScore, quadratic())}
 
 
 @pytest.fixture(scope="module")

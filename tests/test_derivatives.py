@@ -6,20 +6,11 @@ import torch
 from numpy.testing import assert_allclose
 
 import wavescore_lite as ws
-from tests.fitted import SIZE, baseline, score, strokes
+from tests.fitted import SIZE, baseline, network, score, strokes
 from wavescore_lite.denoisers import BASELINES
-from wavescore_lite.networks import Network
 
 SIGMA = 1.3
 NORMAL = torch.randn(6, SIZE, SIZE, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-
-
-def _network(images):
-    network = Network("cnn", SIZE, mean=0.2, sigma_data=0.3)
-    generator = torch.Generator().manual_seed(1)
-    for weights in network.parameters():
-        weights.data += 0.05 * torch.randn(weights.shape, generator=generator)
-    return network.double().requires_grad_(False)
 
 
 MODELS = {
@@ -31,7 +22,7 @@ MODELS = {
     "joint": score(ws.JointScore, ws.local_coupled(2), bounded=False),
     "joint bounded": score(ws.JointScore, ws.independent(3)),
     "frame": score(ws.WaveletScore, ws.independent(2), ws.WaveletFrame(SIZE), ws.SampledNoise([SIGMA])),
-    "network": _network,
+    "network": lambda images: network("cnn")(images).double().requires_grad_(False),
 }
 
 

@@ -5,12 +5,13 @@ from math import factorial
 from types import SimpleNamespace
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from numpy.testing import assert_allclose
 
 import wavescore_lite as ws
-from wavescore_lite import joint, joint_score
+from wavescore_lite import joint
 from wavescore_lite.joint import ImageFeatures, JointMoments, solve_in_place
 from wavescore_lite.noise import FITTING, standard_normal
 from wavescore_lite.polynomials import PolynomialFamily
@@ -107,13 +108,32 @@ def quadrature_gram(features, clean, sigma, pairs, polynomials):
 
 
 @families
+def test_noise_is_added_to_pairs_in_blocks_as_to_all_at_once(coupling, images, monkeypatch):
+    model = ws.JointScore(BASIS, coupling).fit(images)
+    blocks = list(model.features.pairs())
+    monkeypatch.setattr(joint, "PAIRS", 2**60)
+    ((left, right),) = model.features.pairs()
+    divisions = model.features.divisions
+    assert (divisions[1, left] == divisions[1, right]).all()
+    assert len({*zip(left.tolist(), right.tolist(), strict=True)}) == len(left)
+    assert len(left) == (np.unique(divisions[1], return_counts=True)[1] ** 2).sum()
+    whole = model.gram(1.3)
+    for most in (1, 7, 40):
+        monkeypatch.setattr(joint, "PAIRS", most)
+        assert len(list(model.features.pairs())) > len(blocks)
+        assert torch.equal(model.gram(1.3), whole)
+
+
+@families
 @pytest.mark.parametrize("polynomials", ["monomial", "hermite"])
 @pytest.mark.parametrize("sigma", [0.4, 2.0])
 def test_gram_by_quadrature(coupling, polynomials, sigma, images):
     """300 pairs at random, 300 that share a coefficient, and the diagonal."""
     model = ws.JointScore(BASIS, coupling).fit(images)
     clean, rng, count = BASIS.analyze(images).numpy(), np.random.default_rng(2), len(model.features)
-    touching = model.features.shared[0].T
+    touching = model.features.divisions[
+        0, np.concatenate([np.stack(pair) for pair in model.features.pairs()], axis=1)
+    ].T
     pairs = np.concatenate(
         [
             rng.integers(count, size=(300, 2)),
@@ -353,9 +373,7 @@ def test_refuses_what_does_not_fit_into_memory(monkeypatch, images):
         (4e9, r"band_tied\(degree=3\) \(P = 6,433\) would fit"),
         (1e6, "expected a smaller image, or WaveletScore"),
     ):
-        monkeypatch.setattr(
-            joint_score.psutil, "virtual_memory", lambda free=free: SimpleNamespace(available=int(free))
-        )
+        monkeypatch.setattr(psutil, "virtual_memory", lambda free=free: SimpleNamespace(available=int(free)))
         with pytest.raises(MemoryError, match=rf"P = 15,361 features.* GiB, and .* GiB are free: {hint}"):
             model.fit(torch.zeros(1, 32, 32))
         assert model.moments is None

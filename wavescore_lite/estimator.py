@@ -155,18 +155,18 @@ class Estimator(WithScore, Fit[E], Generic[E, S]):
         """
         if not self.basis.orthonormal:
             raise ValueError(f"noise is not integrated out in {self.basis!r}; expected a model in a WaveletBasis")
+        theirs: Sums[E] | None = None
         if images is not None:
             probe = self._unsolved_copy()
             probe.ridge, probe.value_range = 0.0, None
-            moments = probe.fit(images)._fitted()
-        else:
-            moments = self._everything()
-            if moments.noise is not None:
-                raise ValueError("the fit is on sampled noise; expected images to integrate the risk over")
-        risks = [
-            self._risk(self._solution(level), moments.closed_equations(level)) / self.basis.dim
-            for level in map(check_sigma, np.atleast_1d(np.asarray(sigma)).tolist())
-        ]
+            theirs = probe.fit(images).moments
+        elif self.fitted_sigmas:
+            raise ValueError("the fit is on sampled noise; expected images to integrate the risk over")
+        risks = []
+        for level in map(check_sigma, np.atleast_1d(np.asarray(sigma)).tolist()):
+            solution = self._solution(level)
+            equations = (theirs or self._everything()).closed_equations(level)
+            risks.append(self._risk(solution, equations) / self.basis.dim)
         return risks[0] if np.ndim(sigma) == 0 else torch.tensor(risks, dtype=torch.float64)
 
     @property

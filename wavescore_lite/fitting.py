@@ -16,14 +16,13 @@ from .couplings import FAMILIES, Coupling, Tables
 from .groups import Group
 from .noise import SampledNoise
 from .polynomials import PolynomialFamily
-from .sums import Sums
+from .sums import Sums, batch_size
 from .support import storage
 from .support.checks import check_choice, check_device, check_images, check_ridge
 from .support.storage import image_checksums
 
 TARGETS = ("denoise", "score")
 POLYNOMIALS = ("monomial", "hermite")
-BATCH_COEFFICIENTS, FEWEST = 2**20, 128  # analysed at a time, to stay near a core's cache; images at least
 HELD_OUT = 10  # with ridge="auto" one image of so many is held out to choose it, whatever images come with it
 FORMAT, PREFIX = 4, "held_out_"  # of files; before the names of sums over images that were held out
 
@@ -99,8 +98,12 @@ class Fit(ABC, Generic[E]):
         """What a fit needs besides; nothing by default."""
 
     @abstractmethod
+    def memory(self, noise: SampledNoise | None = None) -> int:
+        """Bytes that a fit and one solution take at most, besides the images."""
+
+    @abstractmethod
     def _new_moments(self, noise: SampledNoise | None) -> Sums[E]:
-        """Sums over no image."""
+        """Sums over no image; a MemoryError if there is no room for them."""
 
     def fit(self, images: torch.Tensor, noise: SampledNoise | None = None) -> Self:
         """Fit on clean images, forgetting any fit before.
@@ -147,6 +150,8 @@ class Fit(ABC, Generic[E]):
             bounded, or one is fitted on sampled noise and the other is not.
         RuntimeError
             If one of them is not fitted.
+        MemoryError
+            If the sums of both would not fit into memory.
         """
         alike = repr(self) == repr(other) and self.basis == other.basis and self.value_range == other.value_range
         if not alike:
@@ -237,15 +242,19 @@ class Fit(ABC, Generic[E]):
                 f"coefficient noise is correlated in {self.basis!r}, and the noise can be integrated out only where it "
                 "is independent; expected fit(images, noise=SampledNoise(...)), or a WaveletBasis"
             )
-        self.moments = self._new_moments(noise)
-        self.held_out = self.moments.empty() if self.ridge == "auto" else None
-        self.data = 0
+        try:
+            moments = self._new_moments(noise)
+            self.held_out = moments.empty() if self.ridge == "auto" else None
+        except RuntimeError as error:  # torch's, where a limit is set for this process
+            raise MemoryError(f"no room for the sums of {self!r}: {error}") from error
+        self.moments, self.data = moments, 0
 
     def _add(self, images: torch.Tensor) -> Self:
         """Sum over images that were checked."""
         moments = self._fitted()
-        for batch in images.split(max(FEWEST, BATCH_COEFFICIENTS // self.basis.dim)):
-            coefficients, checksums = self.basis.analyze(batch.to(self.device).double()), image_checksums(batch)
+        for batch in images.split(batch_size(self.basis.dim)):
+            coefficients = self.basis.analyze(batch.to(self.device).double().contiguous())
+            checksums = image_checksums(batch)
             if self.held_out is None:
                 moments.update(coefficients)
             else:

@@ -7,6 +7,7 @@ images.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cached_property
 from itertools import combinations
 from typing import Self
@@ -25,6 +26,7 @@ from .sums import Sums
 from .support.checks import differentiated
 
 PANEL = 512  # rows or columns of a P x P matrix worked on at a time
+PAIRS = 2**18  # of divisions by the same monomial, at a time
 REFINEMENTS = 3  # at most
 
 
@@ -102,7 +104,8 @@ class ImageFeatures:
     def divisions(self) -> np.ndarray:
         """Rows (feature, divisor, quotient) of every way to take factors out of a feature, int array [3, N].
 
-        A divisor stands as often as it can be taken: binomial(e, alpha) times for y^alpha in y^e.
+        A divisor stands as often as it can be taken: binomial(e, alpha) times for y^alpha in y^e. They are in the order
+        of their divisors.
         """
         degree, parts = self.factors.shape[1], []
         for taken in (t for size in range(1, degree + 1) for t in combinations(range(degree), size)):
@@ -110,7 +113,8 @@ class ImageFeatures:
             rows = np.flatnonzero(self.factors[:, taken[-1]] < self.dim)
             whole = self.factors[rows]
             parts.append(np.stack([rows, self.positions(whole[:, taken]), self.positions(whole[:, left])]))
-        return np.concatenate(parts, axis=1)
+        divisions = np.concatenate(parts, axis=1)
+        return divisions[:, np.argsort(divisions[1], kind="stable")]
 
     @cached_property
     def _squares(self) -> np.ndarray:
@@ -120,27 +124,21 @@ class ImageFeatures:
         same = (size == 2) & (divisor[:, 0] == divisor[:, min(1, divisor.shape[1] - 1)])
         return self.divisions[:, same]
 
-    @cached_property
-    def shared(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Pairs of features with a common divisor y^alpha: what noise adds to their product.
+    def pairs(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Columns of `divisions` that are by the same y^alpha, in pairs, int arrays [n] of some at a time.
 
-        Returns
-        -------
-        features, quotients : int array [2, N]
-        weight : array [N]
-            alpha!
-        order : int array [N]
-            The power of sigma^2, the degree of y^alpha.
+        Noise adds to the products of their features. The last features come first, so that what a product is made of
+        was not added to yet.
         """
-        feature, divisor, quotient = self.divisions[:, np.argsort(self.divisions[1], kind="stable")]
-        _, start, index, count = np.unique(divisor, return_index=True, return_inverse=True, return_counts=True)
-        partners = count[index]
-        left = np.repeat(np.arange(len(feature)), partners)
-        right = start[index][left] + np.arange(len(left)) - np.repeat(np.cumsum(partners) - partners, partners)
-        factors = self.factors[divisor[left]]
-        order = (factors < self.dim).sum(axis=1)
-        features, quotients = (np.stack([rows[left], rows[right]]) for rows in (feature, quotient))
-        return features, quotients, _factorial(factors, self.dim), order
+        feature, divisor, _ = self.divisions
+        first = np.searchsorted(divisor, divisor)
+        count = np.searchsorted(divisor, divisor, "right") - first
+        remaining = np.bincount(feature, count, len(self))[::-1].cumsum()[::-1]
+        block = (remaining // PAIRS)[feature]
+        order = np.argsort(block, kind="stable")
+        for rows in np.split(order, np.flatnonzero(np.diff(block[order])) + 1):
+            left, skipped = np.repeat(rows, count[rows]), np.cumsum(count[rows]) - count[rows]
+            yield left, first[left] + np.arange(len(left)) - np.repeat(skipped, count[rows])
 
 
 def _factors(group: Group, dim: int, degree: int) -> np.ndarray:
@@ -225,9 +223,12 @@ class JointMoments(Sums[Equations]):
 
     def _add_noise(self, gram: np.ndarray, variance: float) -> None:
         """Add sum_(alpha > 0) sigma^(2 deg alpha) / alpha! D^alpha M D^alpha^T to M in place."""
-        features, quotients, weight, order = self.features.shared
-        values = weight * variance**order * gram[tuple(quotients)]
-        np.add.at(gram, tuple(features), values)
+        feature, divisor, quotient = self.features.divisions
+        factors, size, flat = self.features.factors[divisor], len(gram), gram.reshape(-1)
+        weight = _factorial(factors, self.features.dim) * variance ** (factors < self.features.dim).sum(axis=1)
+        for left, right in self.features.pairs():
+            values = weight[left] * flat[quotient[left] * size + quotient[right]]
+            np.add.at(flat, feature[left] * size + feature[right], values)
 
     def _slopes(self, mean: np.ndarray) -> np.ndarray:
         """-E[d phi / d y_i] [P, d] from the expectations of the features [P]."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-import psutil
 import torch
 from scipy.linalg import lapack
 
@@ -13,9 +12,11 @@ from .couplings import band_tied, independent, local_coupled
 from .equations import Equations, Solution, condition
 from .estimator import Estimator, SingularGram
 from .fitting import TARGETS
-from .joint import ImageFeatures, JointMoments, solve_in_place
+from .joint import PAIRS, ImageFeatures, JointMoments, solve_in_place
 from .moments import BATCH
 from .noise import SampledNoise
+from .sums import batch_bytes
+from .support.memory import check_free
 
 SMALLER = [local_coupled(3, 1), band_tied(3), local_coupled(2, 1), band_tied(2), independent(3), independent(2)]
 KEPT = 8  # noise levels whose solution, P x d, is remembered
@@ -87,32 +88,30 @@ class JointScore(Estimator[Equations, Solution]):
 
     def conditioning(self, sigma: float) -> dict[str, float]:
         """Condition number of Sigma without a ridge, as in `WaveletScore.conditioning`; three eigenproblems, P x P."""
+        needed = 16 * len(self.features) ** 2 + _bytes_beside(self.features)
+        check_free(needed, f"conditioning of {self!r}", self.device)
         moments = self._everything()
-        monomial = moments.equations(sigma)
-        raw = condition(monomial.gram).item()
-        scaled = condition(self._scale(monomial).gram).item()
-        hermite = condition(self._scale(moments.equations(sigma, "hermite")).gram).item()
-        return {"raw": raw, "scaled": scaled, "hermite": hermite}
+        found, monomial = {}, moments.equations(sigma)
+        found["raw"] = condition(monomial.gram).item()
+        found["scaled"] = condition(self._scale(monomial).gram).item()
+        del monomial  # one Gram at a time, and one that the eigenvalues are found in
+        found["hermite"] = condition(self._scale(moments.equations(sigma, "hermite")).gram).item()
+        return found
 
     def memory(self, noise: SampledNoise | None = None) -> int:
-        """Bytes that a fit and one solution take at most, besides the images."""
-        return _bytes(len(self.features), self.basis.dim, noise, self.ridge == "auto")
+        """Bytes that a fit and one solution take at most, besides the images: see `WaveletScore.memory`."""
+        return _bytes(self.features, noise, self.ridge == "auto")
 
     def _new_moments(self, noise: SampledNoise | None) -> JointMoments:
-        needed, available = self.memory(noise), _free_bytes(self.device)
-        if needed > available:
-            raise MemoryError(
-                f"{self.coupling!r} in {self.basis!r} has P = {len(self.features):,} features; its joint fit takes "
-                f"{needed / 2**30:.1f} GiB, and {available / 2**30:.1f} GiB are free: "
-                f"{self._what_fits(noise, available)}"
-            )
+        what = f"{self.coupling!r} in {self.basis!r} has P = {len(self.features):,} features; its joint fit"
+        check_free(self.memory(noise), what, self.device, lambda free: self._what_fits(noise, free))
         return JointMoments(self.features, self.basis, noise, self.device)
 
-    def _what_fits(self, noise: SampledNoise | None, available: int) -> str:
+    def _what_fits(self, noise: SampledNoise | None, free: int) -> str:
         for coupling in SMALLER:
-            count = len(ImageFeatures(coupling.groups(self.basis), self.basis.dim))
-            if _bytes(count, self.basis.dim, noise, self.ridge == "auto") <= available:
-                return f"{coupling!r} (P = {count:,}) would fit"
+            features = ImageFeatures(coupling.groups(self.basis), self.basis.dim)
+            if _bytes(features, noise, self.ridge == "auto") <= free:
+                return f"{coupling!r} (P = {len(features):,}) would fit"
         return "expected a smaller image, or WaveletScore"
 
     def _unit(self, spread: torch.Tensor) -> torch.Tensor:
@@ -164,18 +163,21 @@ class JointScore(Estimator[Equations, Solution]):
         return torch.cat(blocks, dim=1)
 
 
-def _free_bytes(device: str) -> int:
-    """Memory that is free: on a GPU, whose sums are solved in the host's memory, the less of the two."""
-    free: int = psutil.virtual_memory().available
-    return min(free, torch.cuda.mem_get_info()[0]) if device == "cuda" else free
+def _bytes(features: ImageFeatures, noise: SampledNoise | None, held_out: bool) -> int:
+    """Sums, one Gram to be solved in place, and what stands beside it.
 
-
-def _bytes(features: int, dim: int, noise: SampledNoise | None, held_out: bool) -> int:
-    """Sums, one Gram to be solved in place, right-hand sides and solutions, and a block of features.
-
-    Images held out have sums of their own; while ridges are tried, two Grams are kept and a third one is solved.
+    Images held out have sums of their own; while ridges are tried, two Grams are kept and a third one is solved, and
+    then all images have sums once more.
     """
-    levels = 1 if noise is None else len(noise.sigmas)
-    sums = levels * (features**2 + (features * dim if noise else 0)) * (2 if held_out else 1)
-    grams = max(3, levels + 1) if held_out else 1
-    return 8 * (sums + grams * features**2 + (5 + KEPT) * features * dim + 2 * features * BATCH)
+    count, levels = len(features), 1 if noise is None else len(noise.sigmas)
+    gram, sums = count**2, levels * (count**2 + (count * features.dim if noise else 0))
+    most = max(2 * sums + 3 * gram, 3 * sums + gram) if held_out else sums + gram
+    return 8 * most + _bytes_beside(features)
+
+
+def _bytes_beside(features: ImageFeatures) -> int:
+    """Right-hand sides and solutions, a block of features or some rows of a Gram, and what divides what."""
+    divisions = int((2 ** (features.factors < features.dim).sum(axis=1) - 1).sum())
+    index = (20 + 2 * features.factors.shape[1]) * divisions + 10 * PAIRS
+    rows = (5 + KEPT) * features.dim + 2 * BATCH
+    return 8 * (rows * len(features) + index) + batch_bytes(features.dim)

@@ -10,7 +10,9 @@ from .estimator import Estimator, SingularGram
 from .groups import Group
 from .moments import Moments, over_features
 from .noise import SampledNoise
+from .sums import batch_bytes
 from .support.checks import differentiated
+from .support.memory import check_free
 
 
 class WaveletScore(Estimator[list[Equations], list[Solution]]):
@@ -126,7 +128,38 @@ class WaveletScore(Estimator[list[Equations], list[Solution]]):
                     out["raw"][targets] = group.spread_out(condition(e.gram))
         return out
 
+    def memory(self, noise: SampledNoise | None = None) -> int:
+        """Bytes that a fit and one solution take at most, besides the images.
+
+        What takes more asks for itself, and raises a MemoryError before it starts: `merge`, `risk` over other images,
+        and `conditioning` of a joint fit.
+
+        Parameters
+        ----------
+        noise : SampledNoise, optional
+            As for `fit`.
+
+        Examples
+        --------
+        >>> import wavescore_lite as ws
+        >>> model = WaveletScore(ws.WaveletBasis(64), ws.local_coupled(degree=3, radius=1))
+        >>> round(model.memory() / 2**30, 1)  # GiB
+        0.4
+        """
+        levels, held_out = 1 if noise is None else len(noise.sigmas), self.ridge == "auto"
+        sums = closed_grams = grams = largest = 0
+        for group in self.groups:
+            closed, features = len(group.family.closed), len(group.family.exponents)
+            sets = group.num_parameters // features
+            sums += levels * len(group.targets) * (closed**2 + (closed if noise else 0))
+            closed_grams += sets * closed**2
+            grams += sets * features**2
+            largest = max(largest, sets * (3 * closed**2 + 2 * features**2))  # while the noise is integrated out
+        twice = 1 + held_out  # sums over the images held out, and a risk over them, of all closed monomials
+        return 8 * ((2 * twice - 1) * sums + twice * closed_grams + grams + largest) + batch_bytes(self.basis.dim)
+
     def _new_moments(self, noise: SampledNoise | None) -> Moments:
+        check_free(self.memory(noise), f"a fit of {self!r}", self.device)
         return Moments(self.groups, self.basis, noise, self.device)
 
     def _solve(self, equations: list[Equations], ridge: float, overwrite: bool = False) -> tuple[list[Solution], float]:

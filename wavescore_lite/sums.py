@@ -20,7 +20,10 @@ import torch
 from .bases.protocol import Basis
 from .noise import FITTING, SampledNoise, standard_normal
 from .support.checks import check_sigma
+from .support.memory import check_free
 
+BATCH_COEFFICIENTS, FEWEST = 2**20, 128  # analysed at a time, to stay near a core's cache; images at least
+COPIES = 8  # of a batch in float64: analysed, drawn, turned
 NOISE_BATCH = 4096  # images whose noise is drawn at a time
 
 E = TypeVar("E")  # equations of a kind of fit
@@ -134,8 +137,9 @@ class Sums(ABC, Generic[E]):
                     yield level, clean, clean + sigma * normal
 
     def plus(self, other: Self) -> Self:
-        """Sums over the images of both, as new sums."""
-        merged = self.empty()
+        """Sums over the images of both, as new sums; a MemoryError if there is no room for them."""
+        check_free(sum(total.nbytes for total in self.totals.values()), "what both sum to", self.device)
+        merged = copy.copy(self)
         merged.count, merged.seen = self.count + other.count, self.seen + other.seen
         merged.totals = {name: total + other.totals[name] for name, total in self.totals.items()}
         merged.lowest = torch.minimum(self.lowest, other.lowest)
@@ -223,3 +227,13 @@ class Sums(ABC, Generic[E]):
 def _kept(coefficients: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Coefficients [n, d] of the images that a mask [n] keeps: themselves if it keeps all, which are many."""
     return coefficients if rows.all() else coefficients[rows.to(coefficients.device)]
+
+
+def batch_size(dim: int) -> int:
+    """Images of `dim` coefficients that are analysed and summed at a time."""
+    return max(FEWEST, BATCH_COEFFICIENTS // dim)
+
+
+def batch_bytes(dim: int) -> int:
+    """Bytes that such a batch takes at most: a few copies in float64."""
+    return 8 * COPIES * batch_size(dim) * dim

@@ -66,6 +66,7 @@ class Wiener(WithParts):
 
     def fit(self, images: torch.Tensor) -> Wiener:
         """Diagonalise the covariance of images [n, height, width], float32 or float64; sums in float64."""
+        images = check_images(images)
         mean, gram = pixel_moments(images)
         variances, self.directions = torch.linalg.eigh(gram - torch.outer(mean, mean))
         self.variances = variances.clamp_min(0)

@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from ..support.checks import check_images, check_sigmas, is_finite, transformed
+from ..support.checks import as_tensor, check_images, check_sigmas, is_finite, transformed
 
 EVERY_SIGMA = (0.0, math.inf)
 ROUNDING = 1e-6  # by how much, relatively, a noise level may miss a range
@@ -94,9 +94,9 @@ class WithScore(ABC):
         TypeError, ValueError
             For other images, a sigma that is not > 0 or not answered for, or an estimate beyond what the dtype holds.
         """
-        noisy = torch.as_tensor(noisy)
+        noisy = as_tensor("images", noisy)
         channel = noisy.ndim == 4 and noisy.shape[1] == 1
-        images = check_images(noisy[:, 0] if channel else noisy, self.shape, graph=True)
+        images = check_images(noisy[:, 0] if channel else noisy, self.shape, graph=True).contiguous()
         sigma = check_sigmas(sigma, len(images))
         with torch.autocast(images.device.type, enabled=False):
             estimate = self._denoise(images, sigma) if isinstance(sigma, float) else self._denoise_each(images, sigma)
@@ -136,7 +136,7 @@ def score(denoiser: Denoiser, noisy: torch.Tensor, sigma: float | torch.Tensor) 
     tensor(-0.2500)
     """
     each: Any = sigma  # one for each image, if the denoiser takes that
-    estimate, noisy = denoiser.denoise(noisy, each), torch.as_tensor(noisy)
+    estimate, noisy = denoiser.denoise(noisy, each), as_tensor("images", noisy)
     level = given = check_sigmas(sigma, len(noisy))
     if isinstance(level, torch.Tensor):
         level = level.to(noisy).view(-1, *[1] * (noisy.ndim - 1))

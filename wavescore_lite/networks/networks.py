@@ -10,7 +10,7 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..denoisers.protocol import WithScore, answers
-from ..support.checks import check_choice, check_size, differentiated, transformed
+from ..support.checks import as_tensor, check_choice, check_size, differentiated, transformed
 from .backbones import Backbone
 from .designs import DESIGNS, SIGMA_RANGES
 
@@ -116,7 +116,7 @@ class Network(WithScore, nn.Module):
 
     def denoise(self, noisy: torch.Tensor, sigma: float | torch.Tensor) -> torch.Tensor:
         """Estimate of E[x_0 | x_0 + sigma z = noisy], computed in float32: see `WithScore.denoise`."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and differentiated(torch.as_tensor(noisy))):
+        with torch.set_grad_enabled(torch.is_grad_enabled() and differentiated(as_tensor("images", noisy))):
             return super().denoise(noisy, sigma)
 
     def estimate(self, noisy: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:

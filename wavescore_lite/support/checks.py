@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any
@@ -16,6 +17,30 @@ SMALLEST_SIDE = 8
 LEAST_SIGMA, MOST_SIGMA = 1e-15, 1e15  # their squares are numbers in single precision, their powers in double
 
 Shape = tuple[int, int]
+
+
+def as_tensor(name: str, values: Any) -> torch.Tensor:
+    """Return `values` as a tensor, or say that they are none; arrays share their memory, where torch can have it so.
+
+    Examples
+    --------
+    >>> as_tensor("images", None)
+    Traceback (most recent call last):
+    ...
+    TypeError: images are of type NoneType; expected a dense tensor or an array of numbers
+    """
+    if isinstance(values, np.ndarray) and not (values.dtype.isnative and min(values.strides, default=0) >= 0):
+        values = np.array(values, values.dtype.newbyteorder("="), order="C")
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writ", UserWarning)  # nor is it written to
+            tensor = torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        tensor = None
+    if tensor is None or tensor.layout != torch.strided:
+        kind = f"array of {values.dtype}" if isinstance(values, np.ndarray) else f"type {type(values).__name__}"
+        raise TypeError(f"{name} are of {kind}; expected a dense tensor or an array of numbers")
+    return tensor
 
 
 def check_images(
@@ -58,7 +83,7 @@ def check_images(
     ...
     TypeError: images have dtype uint8; expected float32 or float64 (for bytes: images.float() / 255)
     """
-    images = torch.as_tensor(images)
+    images = as_tensor("images", images)
     images = images if graph else images.detach()
     if images.dtype not in (torch.float32, torch.float64):
         given = str(images.dtype).removeprefix("torch.")
@@ -104,7 +129,7 @@ def differentiated(values: torch.Tensor) -> bool:
 
 def check_coefficients(coefficients: torch.Tensor, dim: int) -> torch.Tensor:
     """Return `coefficients` as a floating tensor [n, dim], or say what is wrong with it."""
-    coefficients = torch.as_tensor(coefficients)
+    coefficients = as_tensor("coefficients", coefficients)
     if coefficients.dtype not in (torch.float32, torch.float64):
         raise TypeError(f"coefficients have dtype {coefficients.dtype}; expected float32 or float64")
     if coefficients.ndim != 2 or coefficients.shape[1] != dim:
@@ -150,7 +175,10 @@ def check_sigmas(sigma: float | torch.Tensor | np.ndarray, count: int) -> float 
     """
     if not isinstance(sigma, torch.Tensor | np.ndarray | Sequence) or math.prod(np.shape(sigma)) == 1:
         return check_sigma(sigma)
-    levels = torch.as_tensor(sigma).detach().to("cpu", torch.float64)
+    levels = as_tensor("noise levels", sigma).detach()
+    if levels.dtype == torch.bool or levels.is_complex():
+        raise TypeError(f"noise levels have dtype {levels.dtype}; expected numbers > 0")
+    levels = levels.to("cpu", torch.float64)
     if levels.ndim == 0 or levels.shape[0] != count or levels.numel() != count:
         raise ValueError(
             f"sigma is of shape {list(levels.shape)}; expected one noise level, or one for each of {count} images"

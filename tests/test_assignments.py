@@ -269,6 +269,16 @@ def test_every_answer_in_code_has_three_planted_errors():
         (sp.Symbol("y") ** 2, 1.0, r"is y\*\*2, of type Pow; expected real numbers"),
         ({8: 1.0}, 1.0, r"is \{8: 1.0\}, of type dict; expected real numbers"),
         ([[1.0], [2.0, 3.0]], [1.0], "there are rows of 1 to 2 entries; expected real numbers, all rows of one length"),
+        (
+            [np.ones(3), np.ones(5)],
+            np.ones(3),
+            "there are rows of 3 to 5 entries; expected real numbers, all rows of one",
+        ),
+        (
+            [torch.ones((), requires_grad=True)],
+            [1.0],
+            r"is \[tensor\(1., requires_grad=True\)\], of type list; expected",
+        ),
         (1j, 1.0, "is complex; expected real numbers"),
         (np.array([1.0, 2j]), [1.0, 2.0], "is complex; expected real numbers"),
         (torch.tensor([1j]), [1.0], "is complex; expected real numbers"),
@@ -377,6 +387,10 @@ def test_a_test_says_that_it_passed_or_quotes_the_warning(capsys):
 
     with pytest.raises(AssertionError, match=r"^two: it is 1; expected 2$"):
         run_test(lambda: check("two", 1.0, 2.0))
+    with pytest.raises(AssertionError, match="1 of 1 entries are not finite") as failed:
+        run_test(lambda: check("two", np.log(0.0), 2.0))
+    [note] = failed.value.__notes__
+    assert note.startswith("Before it there was a warning: RuntimeWarning: divide by zero")
     with pytest.raises(ZeroDivisionError):
         run_test(lambda: 1 / 0)
     assert capsys.readouterr() == ("", "")

@@ -77,6 +77,16 @@ def test_the_page_for_instructors_shows_these_points(graded_class):
         assert tuple(map(int, rest[-5:])) == EARNED[student]
 
 
+def test_the_class_is_written_in_the_layout_of_nbgrader(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["rehearsal", "--output", str(tmp_path)])
+    rehearsal.main()
+    paths = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert [path.relative_to(tmp_path).as_posix() for path in paths] == [f"{s}/ps1/ps1.ipynb" for s in EARNED]
+    for path in paths:
+        nbformat.validate(nbformat.read(path, as_version=4))
+        assert grading.student_of(path, MASTERS) == path.parts[-3]
+
+
 def test_the_malicious_one_is_named(graded_class):
     remarks = graded_class["mallory"]["remarks"]
     assert "more than 20 s in p2-step" in remarks

@@ -27,7 +27,7 @@ def run_test(test: Callable[[], None]) -> None:
     ------
     AssertionError
         If the test gave a warning, which it quotes: a warning costs the points of a test, as an error does. Errors of
-        the test are passed on.
+        the test are passed on, with a note on warnings before them.
 
     Examples
     --------
@@ -37,15 +37,20 @@ def run_test(test: Callable[[], None]) -> None:
     passed
     """
     with warnings.catch_warnings(record=True) as given:
-        test()
+        try:
+            test()
+        except Exception as error:
+            for warning in given:
+                error.add_note(f"Before it there was a warning: {_quoted(warning)}")
+            raise
     if given:
-        first = given[0]
-        line = linecache.getline(first.filename, first.lineno).strip()
-        raise AssertionError(
-            f"there is a warning, and it costs points as an error does: {first.category.__name__}: {first.message}"
-            + (f" (at: {line})" if line else "")
-        )
+        raise AssertionError(f"there is a warning, and it costs points as an error does: {_quoted(given[0])}")
     print("passed")
+
+
+def _quoted(warning: warnings.WarningMessage) -> str:
+    line = linecache.getline(warning.filename, warning.lineno).strip()
+    return f"{warning.category.__name__}: {warning.message}" + (f" (at: {line})" if line else "")
 
 
 def check(name: str, got: Any, expected: ArrayLike, rtol: float = 1e-8, atol: float = 1e-10) -> None:
@@ -187,7 +192,8 @@ def _array(name: str, got: Any) -> np.ndarray:
         values = np.asarray(None)
     if np.iscomplexobj(values):
         raise AssertionError(f"{name} is complex; expected real numbers: take the real part, if the other is rounding")
-    lengths = {len(row) for row in got if hasattr(row, "__len__")} if isinstance(got, list | tuple | np.ndarray) else {}
+    rows = got if isinstance(got, list | tuple) else []
+    lengths = {len(row) for row in rows if isinstance(row, list | tuple) or getattr(row, "ndim", 0)}
     if len(lengths) > 1:
         raise AssertionError(
             f"{name}: there are rows of {min(lengths)} to {max(lengths)} entries; expected real numbers, all rows of "

@@ -183,6 +183,32 @@ def test_what_is_no_noise_level_is_refused(sigma, model, images):
             getattr(model, way)(images[:5], sigma)
 
 
+MADE = {
+    "a number for a basis": (lambda kind: kind(32, ws.independent(1)), "basis is 32; expected a Basis"),
+    "a word for a coupling": (
+        lambda kind: kind(BASIS, "independent"),
+        "coupling is 'independent'; expected",
+    ),
+    "a number for noise": (lambda kind: kind(BASIS, ws.independent(1)).fit(strokes(), 1.0), "noise is 1.0; expected"),
+    "an end for a range": (
+        lambda kind: kind(BASIS, ws.independent(1), value_range=1),
+        "value_range is 1; expected",
+    ),
+    "no end of a range": (
+        lambda kind: kind(BASIS, ws.independent(1), value_range=(0, np.nan)),
+        r"value_range is \(0, nan\); expected two numbers",
+    ),
+    "a word for a ridge": (lambda kind: kind(BASIS, ws.independent(1), ridge="none"), "ridge is 'none'; expected"),
+}
+
+
+@pytest.mark.parametrize(("make", "words"), MADE.values(), ids=MADE)
+@pytest.mark.parametrize("kind", [ws.WaveletScore, ws.JointScore])
+def test_what_makes_no_estimator_is_refused(make, words, kind):
+    with pytest.raises((TypeError, ValueError), match=words):
+        make(kind)
+
+
 def test_a_denoiser_that_is_not_fitted_says_so(images):
     made = [ws.MeanImage(), ws.Wiener(), ws.PosteriorMean()]
     made += [kind(BASIS, ws.independent(2)) for kind in (ws.WaveletScore, ws.JointScore)]

@@ -16,7 +16,7 @@ import numpy as np
 from .bases.protocol import Basis
 from .groups import Group
 from .polynomials import PolynomialFamily, check_degree
-from .support.checks import check_integer
+from .support.checks import check_integer, check_kind
 
 LARGEST_RADIUS = 3
 
@@ -76,7 +76,7 @@ class Coupling:
         ValueError
             If a coefficient is the target of no group or of several, or a neighbour is no coefficient of the basis.
         """
-        groups = self.build(basis)
+        groups = self.build(check_kind("basis", basis, Basis, "WaveletBasis(32)"))
         targets = np.concatenate([np.zeros(0, int), *(group.targets for group in groups)])
         if not np.array_equal(np.sort(targets), np.arange(basis.dim)):
             raise ValueError(

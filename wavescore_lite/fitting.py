@@ -18,7 +18,7 @@ from .noise import SampledNoise
 from .polynomials import PolynomialFamily
 from .sums import Sums, batch_size
 from .support import storage
-from .support.checks import check_choice, check_device, check_images, check_ridge
+from .support.checks import check_choice, check_device, check_images, check_interval, check_kind, check_ridge
 from .support.storage import image_checksums
 
 TARGETS = ("denoise", "score")
@@ -45,11 +45,12 @@ class Fit(ABC, Generic[E]):
         device: str = "cpu",
         bounded: bool = True,
     ) -> None:
-        self.basis, self.coupling = basis, coupling
+        self.basis = check_kind("basis", basis, Basis, "WaveletBasis(32)")
+        self.coupling = check_kind("coupling", coupling, Coupling, "independent(degree=3)")
         self.polynomials = check_choice("polynomials", polynomials, POLYNOMIALS)
         self.ridge = ridge if ridge == "auto" else check_ridge(ridge)
         self.target = check_choice("target", target, TARGETS)
-        self.value_range = value_range if value_range is None else (float(value_range[0]), float(value_range[1]))
+        self.value_range = value_range if value_range is None else check_interval("value_range", value_range)
         self.device, self.bounded = check_device(device), bool(bounded)
         if target == "score" and not basis.orthonormal:
             raise ValueError(
@@ -153,8 +154,7 @@ class Fit(ABC, Generic[E]):
         MemoryError
             If the sums of both would not fit into memory.
         """
-        alike = repr(self) == repr(other) and self.basis == other.basis and self.value_range == other.value_range
-        if not alike:
+        if not (repr(self) == repr(other) and self.basis == other.basis and self.value_range == other.value_range):
             raise ValueError(f"cannot merge {self!r} with {other!r}; expected two models made alike")
         same = [one.equals(another) for one, another in zip(self.groups, other.groups, strict=False)]
         if len(self.groups) != len(other.groups) or not all(same):
@@ -242,6 +242,8 @@ class Fit(ABC, Generic[E]):
                 f"coefficient noise is correlated in {self.basis!r}, and the noise can be integrated out only where it "
                 "is independent; expected fit(images, noise=SampledNoise(...)), or a WaveletBasis"
             )
+        if noise is not None:
+            check_kind("noise", noise, SampledNoise, "SampledNoise([1.0])")
         try:
             moments = self._new_moments(noise)
             self.held_out = moments.empty() if self.ridge == "auto" else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -49,6 +49,7 @@ class Subband:
         return self.shape[0]
 
 
+@runtime_checkable
 class Basis(Protocol):
     """Images ``[n, *shape]`` <-> coefficients [n, d], and what is whose neighbour.
 

@@ -8,7 +8,8 @@ from typing import Any, Protocol, TypeVar
 
 import torch
 
-from ..support.checks import as_tensor, check_images, check_sigmas, is_finite, transformed
+from ..support.arrays import as_tensor
+from ..support.checks import check_images, check_sigmas, is_finite, transformed
 
 EVERY_SIGMA = (0.0, math.inf)
 ROUNDING = 1e-6  # by how much, relatively, a noise level may miss a range

@@ -10,7 +10,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from ..denoisers.protocol import WithScore, answers
-from ..support.checks import as_tensor, check_choice, check_size, differentiated, transformed
+from ..support.arrays import as_tensor
+from ..support.checks import check_choice, check_size, differentiated, transformed
 from .backbones import Backbone
 from .designs import DESIGNS, SIGMA_RANGES
 

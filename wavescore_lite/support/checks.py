@@ -4,43 +4,21 @@ from __future__ import annotations
 
 import math
 import numbers
-import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from torch.autograd import forward_ad
 
+from .arrays import as_tensor
+
 SMALLEST_SIDE = 8
 LEAST_SIGMA, MOST_SIGMA = 1e-15, 1e15  # their squares are numbers in single precision, their powers in double
 
 Shape = tuple[int, int]
-
-
-def as_tensor(name: str, values: Any) -> torch.Tensor:
-    """Return `values` as a tensor, or say that they are none; arrays share their memory, where torch can have it so.
-
-    Examples
-    --------
-    >>> as_tensor("images", None)
-    Traceback (most recent call last):
-    ...
-    TypeError: images are of type NoneType; expected a dense tensor or an array of numbers
-    """
-    if isinstance(values, np.ndarray) and not (values.dtype.isnative and min(values.strides, default=0) >= 0):
-        values = np.array(values, values.dtype.newbyteorder("="), order="C")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "The given NumPy array is not writ", UserWarning)  # nor is it written to
-            tensor = torch.as_tensor(values)
-    except (TypeError, ValueError, RuntimeError, OverflowError):
-        tensor = None
-    if tensor is None or tensor.layout != torch.strided:
-        kind = f"array of {values.dtype}" if isinstance(values, np.ndarray) else f"type {type(values).__name__}"
-        raise TypeError(f"{name} are of {kind}; expected a dense tensor or an array of numbers")
-    return tensor
+T = TypeVar("T")
 
 
 def check_images(
@@ -178,14 +156,13 @@ def check_sigmas(sigma: float | torch.Tensor | np.ndarray, count: int) -> float 
     levels = as_tensor("noise levels", sigma).detach()
     if levels.dtype == torch.bool or levels.is_complex():
         raise TypeError(f"noise levels have dtype {levels.dtype}; expected numbers > 0")
-    levels = levels.to("cpu", torch.float64)
     if levels.ndim == 0 or levels.shape[0] != count or levels.numel() != count:
         raise ValueError(
             f"sigma is of shape {list(levels.shape)}; expected one noise level, or one for each of {count} images"
         )
+    levels = levels.to("cpu", torch.float64).flatten()
     for end in (levels.min(), levels.max()):
         check_sigma(end)
-    levels = levels.flatten()
     return levels[0].item() if (levels == levels[0]).all() else levels
 
 
@@ -217,6 +194,32 @@ def check_choice(name: str, value: str, choices: tuple[str, ...]) -> str:
     if value not in choices:
         raise ValueError(f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}")
     return value
+
+
+def check_kind(name: str, value: T, kind: type, example: str) -> T:
+    """Return `value` if it is of a kind; otherwise name the argument and an example.
+
+    Examples
+    --------
+    >>> check_kind("basis", 32, torch.Tensor, "torch.ones(1)")
+    Traceback (most recent call last):
+    ...
+    TypeError: basis is 32; expected a Tensor, for example torch.ones(1)
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is {value!r}; expected a {kind.__name__}, for example {example}")
+    return value
+
+
+def check_interval(name: str, interval: Sequence[float]) -> tuple[float, float]:
+    """Return (lowest, highest) as floats; a ValueError for what is none."""
+    try:
+        low, high = map(float, interval)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not low <= high:
+        raise ValueError(f"{name} is {interval!r}; expected two numbers, the lowest and the highest")
+    return low, high
 
 
 def check_integer(name: str, value: int, least: int | None = None, most: int | None = None) -> int:

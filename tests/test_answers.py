@@ -11,7 +11,17 @@ import torch
 from nbformat.v4 import new_code_cell
 
 from assignments.rehearsal import MARKER
-from tests.problem_sets import MASTERS, SETS, cells_testing, code_cells, first_names, functions, names_in, run_cells
+from tests.problem_sets import (
+    MASTERS,
+    SETS,
+    cells_testing,
+    code_cells,
+    first_names,
+    functions,
+    graded,
+    names_in,
+    run_cells,
+)
 from wavescore_lite.course import grading
 from wavescore_lite.course.grading import grade_id, settings
 
@@ -112,9 +122,9 @@ def test_names_that_a_student_keeps_cost_nothing_when_graded(tmp_path):
     notebook, count = keeping("ps1")
     assert count > 40
     nbformat.write(notebook, tmp_path / "ada_ps1.ipynb")
-    graded = grading.grade(tmp_path / "ada_ps1.ipynb", MASTERS)
-    assert graded.messages == {}
-    assert (graded.total, graded.by_hand) == (30, 8)
+    earned = grading.grade(tmp_path / "ada_ps1.ipynb", MASTERS)
+    assert earned.messages == {}
+    assert (earned.total, earned.by_hand) == (30, 8)
 
 
 @pytest.mark.parametrize("name", ["ps2", "ps3", "ps4"])
@@ -209,3 +219,9 @@ def test_numbers_may_come_in_any_form(name, function, form):
         assert all("the shape is (1, " in str(error) for error in failed.values()), failed
     else:
         assert failed == {}
+
+
+def test_a_test_that_is_made_to_do_nothing_is_noticed(tmp_path):
+    earned = graded(tmp_path, first="a = 1\nrun_test = lambda test: None")
+    assert earned.total == 0
+    assert grading.BENT in earned.remarks

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from numpy.testing import assert_allclose
 
 import wavescore_lite as ws
 
@@ -20,6 +21,20 @@ def test_example_runs(monkeypatch, capsys):
     independent, wiener = map(float, capsys.readouterr().out.split())
     assert 0 < wiener < independent < 0.1
     assert names["samples"].shape == (16, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "dataset", "tolerance"),
+    [
+        (r"begin with (\S+) and (\S+) on MNIST, as in the table", "mnist", 5e-5),
+        (r"with (\S+) and (\S+) on the\s+package's own digits", "strokes", 3e-4),  # of fewer images: two standard errors
+    ],
+)
+def test_what_the_example_prints_is_what_was_measured(sentence, dataset, tolerance):
+    results = ws.Results(dataset, 32, ROOT / "results")
+    said = [float(number) for number in re.search(sentence, README).groups()]
+    measured = [results.mse(name, [1.0]).item() for name in ("independent D=3 per-wavelet", "Wiener")]
+    assert_allclose(said, measured, rtol=0, atol=tolerance)
 
 
 @pytest.mark.parametrize(

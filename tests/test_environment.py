@@ -17,6 +17,7 @@ PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 BUILD = PYPROJECT["build-system"]["requires"]
+APART = {"k-diffusion"}  # extras for an environment of their own
 
 
 def requirements(lines):
@@ -33,7 +34,8 @@ def exact_version(requirement):
 
 
 PINNED = requirements((ROOT / "requirements.txt").read_text().splitlines())
-DIRECT = requirements([*PROJECT["dependencies"], *BUILD, *(line for extra in EXTRAS.values() for line in extra)])
+TOGETHER = [line for name, extra in EXTRAS.items() if name not in APART for line in extra]
+DIRECT = requirements([*PROJECT["dependencies"], *BUILD, *TOGETHER])
 ENVIRONMENT = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 

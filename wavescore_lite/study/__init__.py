@@ -6,6 +6,7 @@ from .plan import figures, left_out
 from .records import Record
 from .results import CERTAIN, Results
 from .sample_results import SampleResults
+from .shown import Shown
 from .trials import Trial
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Record",
     "Results",
     "SampleResults",
+    "Shown",
     "Trained",
     "Trial",
     "figures",

@@ -431,7 +431,9 @@ def test_a_coefficient_that_never_varies_has_the_spread_of_the_noise():
     """Rounding makes E[y^2] - E[y]^2 less than nothing there."""
     images = torch.rand(1, 8, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64).expand(1000, 8, 8)
     for kind in (ws.WaveletScore, ws.JointScore):
-        equations = kind(BASIS, ws.independent(2)).fit(images).moments.equations(1e-9)
+        sums = kind(BASIS, ws.independent(2)).fit(images).moments
+        assert (sums.gaussian(1e-9)[1] >= 1e-18).all()  # what samplers start from
+        equations = sums.equations(1e-9)
         spread = equations[0].spread if isinstance(equations, list) else equations.spread
         assert spread.isfinite().all()
         assert (spread >= 1e-9).all()

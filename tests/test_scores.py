@@ -254,16 +254,19 @@ def test_merge_is_the_fit_of_both(basis, images):
     assert merged.moments.count == 600
 
 
-def test_merge_of_sampled_fits_continues_the_noise(basis, images):
-    whole = ws.WaveletScore(basis, ws.independent(2)).fit(images, noise=ws.SampledNoise([1.0], seed=4))
-    first = ws.WaveletScore(basis, ws.independent(2)).fit(images[:217], noise=ws.SampledNoise([1.0], seed=4))
-    second = ws.WaveletScore(basis, ws.independent(2)).fit(
-        images[217:], noise=ws.SampledNoise([1.0], seed=4, first=217)
-    )
+@pytest.mark.parametrize("ridge", [1e-6, "auto"])
+def test_merge_of_sampled_fits_continues_the_noise(ridge, basis, images):
+    """After all images that were seen, those held out too."""
+
+    def fit(part, first=0):
+        noise = ws.SampledNoise([1.0], seed=4, first=first)
+        return ws.WaveletScore(basis, ws.independent(2), ridge=ridge).fit(part, noise=noise)
+
+    whole, first, second = fit(images), fit(images[:217]), fit(images[217:], 217)
     assert_allclose(second.merge(first).gram(1.0)[0], whole.gram(1.0)[0], rtol=1e-12)
-    again = ws.WaveletScore(basis, ws.independent(2)).fit(images[217:], noise=ws.SampledNoise([1.0], seed=4))
+    assert second.merge(first).chosen_ridge(1.0) == whole.chosen_ridge(1.0)
     with pytest.raises(ValueError, match=r"expected SampledNoise\(first=217\)"):
-        first.merge(again)
+        first.merge(fit(images[217:]))
 
 
 def test_fit_forgets_the_fit_before(basis, images):

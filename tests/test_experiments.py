@@ -478,6 +478,16 @@ def test_what_is_measured_anew_is_paired_anew(tmp_path):
     assert set(wrong) == {"mean image"}  # the pair that nothing was measured anew of
 
 
+def test_what_has_a_rival_that_is_measured_anew_is_paired_anew(tmp_path):
+    path = tmp_path / "table.csv"
+    run([COMMON, WIENER], path)
+    before = read_rows(pairs_path(path))
+    write_rows(path, [row for row in read_rows(path) if trial_of(row) != WIENER])
+    write_rows(pairs_path(path), [pair | {"saved": "0.5"} for pair in before])
+    run([COMMON, WIENER], path)
+    assert read_rows(pairs_path(path)) == before
+
+
 def test_pairs_with_trials_of_other_calls(tmp_path):
     path = tmp_path / "table.csv"
     run([SQUARES], path)
@@ -507,6 +517,18 @@ def test_damaged_errors_are_measured_again(tmp_path, damage):
     pairs_path(path).unlink()
     for file in (tmp_path / "errors").iterdir():
         damage(file)
+    run([COMMON, WIENER], path)
+    assert read_rows(pairs_path(path)) == before
+
+
+def test_errors_of_another_trial_are_measured_again(tmp_path):
+    """A sound file in the place of another one."""
+    path = tmp_path / "table.csv"
+    run([COMMON, WIENER], path)
+    before = read_rows(pairs_path(path))
+    pairs_path(path).unlink()
+    one, other = sorted((tmp_path / "errors").glob("*.safetensors"))
+    other.write_bytes(one.read_bytes())
     run([COMMON, WIENER], path)
     assert read_rows(pairs_path(path)) == before
 

@@ -3,6 +3,10 @@
 import csv
 import json
 import os
+import re
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import nbformat
@@ -12,7 +16,11 @@ from typer.testing import CliRunner
 from tests.problem_sets import SOURCE, graded, small_master
 from wavescore_lite.cli import app
 from wavescore_lite.course import gradebook, grading
-from wavescore_lite.course.sandbox import Limits
+from wavescore_lite.course.limits import Limits
+from wavescore_lite.support.locks import locked
+from wavescore_lite.support.storage import read_rows
+
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20")  # what begins one in a spreadsheet
 
 
 def test_what_changed_is_graded_again(tmp_path, monkeypatch):
@@ -48,7 +56,122 @@ def test_rows_on_other_files_stay_and_namesakes_are_named(tmp_path, monkeypatch)
     assert len(list(texts.iterdir())) == 2
 
 
-@pytest.mark.parametrize("name", ["=cmd|'calc'!A0", "@SUM(1+1)", "+1", "-1", "\x1b[31mred\x1b[0m", "a\nb", "a\tb"])
+@pytest.fixture
+def no_kernel(monkeypatch):
+    monkeypatch.setattr(gradebook, "check_that_it_runs", lambda limits: None)
+
+
+def three_files(tmp_path, *names):
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("no notebook")
+    return [tmp_path / name for name in names]
+
+
+def test_as_many_as_there_are_cores_are_graded_at_a_time_in_the_order_that_was_given(tmp_path, monkeypatch, no_kernel):
+    """The first is done last: it waits for the others, which it could not if they were graded after it."""
+    others = threading.Semaphore(0)
+
+    def grade(path, *_):
+        if path.name.startswith("ada"):
+            assert all(others.acquire(timeout=60) for _ in range(2))
+        else:
+            others.release()
+        return grading.Graded(path, path.name[:3], "small", {"p1-test": 1.0}, {"p1-test": 1.0})
+
+    monkeypatch.setattr(gradebook, "grade", grade)
+    monkeypatch.setattr(gradebook.os, "sched_getaffinity", lambda _: {0, 1}, raising=False)
+    paths = three_files(tmp_path, "ada_ps1.ipynb", "bob_ps1.ipynb", "eve_ps1.ipynb")
+    rows = gradebook.grade_all(paths, SOURCE, tmp_path / "grades.csv")
+    assert [row["student"] for row in rows] == ["ada", "bob", "eve"]
+    assert [row["student"] for row in read_rows(tmp_path / "grades.csv")] == ["ada", "bob", "eve"]
+
+
+@pytest.mark.parametrize("first", ["1", "2"])
+def test_namesakes_are_told_apart_whichever_is_done_first(tmp_path, monkeypatch, no_kernel, first):
+    done = threading.Event()
+
+    def grade(path, *_):
+        if path.parent.name != first:
+            assert done.wait(60)
+        return grading.Graded(path, "ada", "ps1", remarks=[path.parent.name])
+
+    class Told(gradebook._Class):
+        def enter(self, name, *given):
+            super().enter(name, *given)
+            done.set()
+
+    monkeypatch.setattr(gradebook, "grade", grade)
+    monkeypatch.setattr(gradebook, "_Class", Told)
+    paths = three_files(tmp_path, "1/ada_ps1.ipynb", "2/ada_ps1.ipynb")
+    one, two = gradebook.grade_all(paths, SOURCE, tmp_path / "grades.csv", tmp_path / "texts", jobs=2)
+    assert (one["remarks"], two["remarks"]) == ("1", f"2; there is also {paths[0]}")
+    texts = {path.name: path.read_text().split("\n\n")[1] for path in (tmp_path / "texts").iterdir()}
+    assert texts == {"ada-ps1.txt": "1", f"ada-ps1-{two['checksum']}.txt": "2"}
+
+
+def test_two_runs_on_one_table_lose_no_row(tmp_path, monkeypatch, no_kernel):
+    """Each reads the table before the other has written its own rows, unless it waits for it."""
+    monkeypatch.setattr(gradebook, "grade", lambda path, *_: time.sleep(0.3) or grading.Graded(path, path.name))
+    paths = three_files(tmp_path, *(f"{number}_ps1.ipynb" for number in range(6)))
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(gradebook.grade_all, paths[k::2], SOURCE, tmp_path / "grades.csv") for k in (0, 1)]
+        assert [len(run.result()) for run in runs] == [3, 3]
+    assert {row["file"] for row in read_rows(tmp_path / "grades.csv")} == {str(path) for path in paths}
+
+
+def test_a_table_that_another_run_keeps_is_left_alone(tmp_path, monkeypatch, no_kernel):
+    monkeypatch.setattr(gradebook, "PATIENCE", 0.1)
+    (path,) = three_files(tmp_path, "ada_ps1.ipynb")
+    table = tmp_path / "grades.csv"
+    with locked(table):
+        result = CliRunner().invoke(app, ["grade", str(path), "--source", str(SOURCE), "--output", str(table)])
+    assert result.exit_code == 2
+    assert "another run is at work on" in " ".join(result.output.replace("│", " ").split())
+    assert not table.exists()
+
+
+def test_what_killed_runs_left_is_cleared(tmp_path, no_kernel):
+    (tmp_path / "grades.csv.0123.part").touch()
+    gradebook.grade_all(three_files(tmp_path, "ada_ps1.ipynb"), SOURCE, tmp_path / "grades.csv")
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_a_run_that_is_interrupted_stops_the_others_and_keeps_what_is_done(tmp_path, monkeypatch, no_kernel):
+    def grade(path, masters, limits, stop):
+        if path.name.startswith("ada"):
+            return grading.Graded(path, "ada")
+        if path.name.startswith("bob"):
+            raise KeyboardInterrupt
+        assert stop.wait(60)
+
+    monkeypatch.setattr(gradebook, "grade", grade)
+    paths = three_files(tmp_path, "ada_ps1.ipynb", "bob_ps1.ipynb", "eve_ps1.ipynb", "zoe_ps1.ipynb")
+    gradebook.grade_all(paths[:1], SOURCE, tmp_path / "grades.csv")
+    with pytest.raises(KeyboardInterrupt):
+        gradebook.grade_all(paths, SOURCE, tmp_path / "grades.csv", jobs=2)
+    assert [row["student"] for row in read_rows(tmp_path / "grades.csv")] == ["ada"]
+
+
+def test_what_errors_say_is_no_command_of_the_graders_terminal(tmp_path, monkeypatch, no_kernel):
+    """A text for a student may be shown on one."""
+    graded = grading.Graded(
+        Path("a"), "ada", "ps1", {"p1": 0.0}, {"p1": 1.0}, {"p1": "\x1b[2J\x9b31m"}, ["\x1b]0;x\x07"]
+    )
+    monkeypatch.setattr(gradebook, "grade", lambda *_: graded)
+    gradebook.grade_all(three_files(tmp_path, "ada_ps1.ipynb"), SOURCE, tmp_path / "grades.csv", tmp_path / "texts")
+    text = (tmp_path / "texts" / "ada-ps1.txt").read_text()
+    assert text.replace("\n", "").isprintable()
+    assert "[2J" in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("=cmd|'calc'!A0", "@SUM(1+1)", "+1", "-1", "\x1b[31mred\x1b[0m", "a\nb", "a\tb"),
+        *("a;=1+1", "a, +1", 'a"=1+1', "a|@SUM(1)", "\uff1d1+1", "\x9b31m"),
+    ],
+)
 def test_names_are_no_formulas_and_no_commands_of_a_terminal(tmp_path, monkeypatch, name):
     """As a student and as a file; and the row is found again."""
     monkeypatch.setattr(gradebook, "check_that_it_runs", lambda limits: None)
@@ -63,7 +186,7 @@ def test_names_are_no_formulas_and_no_commands_of_a_terminal(tmp_path, monkeypat
     assert len(asked) == 1
     for value in row.values():
         assert value.isprintable()
-        assert not value.startswith(("=", "+", "-", "@"))
+        assert not any(cell.strip().startswith(FORMULA) for cell in re.split('[;,"|]', value))
     assert "\x1b" not in Path("grades.csv").read_text()
 
 
@@ -96,6 +219,12 @@ def test_a_name_that_is_no_text_is_graded_all_the_same(tmp_path):
     assert row["student"] == "M\ufffdller"
 
 
+def test_names_that_would_be_one_in_the_table_are_refused(tmp_path):
+    paths = three_files(tmp_path, *(os.fsdecode(name) for name in (b"M\xfcller_ps1.ipynb", b"M\xf6ller_ps1.ipynb")))
+    with pytest.raises(ValueError, match=r"two files would be .*ller_ps1\.ipynb in the table; expected names"):
+        gradebook.grade_all(paths, SOURCE, tmp_path / "grades.csv")
+
+
 def test_results_for_gradescope(tmp_path):
     result = graded(tmp_path, "a = 2")
     told = json.loads(gradebook.gradescope(result))
@@ -114,6 +243,8 @@ def test_results_for_gradescope(tmp_path):
         (["here.ipynb", "here.ipynb", "--output", "r.json"], "2 files were given; expected one of them for r.json"),
         (["here.ipynb", "--memory", "0"], "memory is 0; expected a finite number > 0"),
         (["here.ipynb", "--memory", "inf"], "memory is inf; expected a finite number > 0"),
+        (["here.ipynb", "--jobs", "0"], "jobs is 0; expected at least 1"),
+        (["here.ipynb", "--sandbox", "--inside", "x"], "--sandbox and --inside were given; expected one of them"),
         (["here.ipynb", "--inside", "no-such-wall x"], "inside is 'no-such-wall x'; expected a command"),
         ([], "Missing argument"),
     ],

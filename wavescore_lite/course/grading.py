@@ -7,54 +7,29 @@ nbgrader does, so that `nbgrader autograde` comes to the same result.
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import os
 import re
-import secrets
+import threading
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .graded import Graded, problem_of
 from .limits import Limits
+from .merging import grade_id as grade_id
+from .merging import merge, names_of
+from .merging import released as released
+from .merging import settings as settings
 from .sandbox import STATE, read_notebook, run
+from .witness import heard, watched, witnessed
 
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 COLUMNS = ("student", "set", "points", "out_of", "by_hand", "remarks", "file", "checksum")  # beside the problems
-CANARY = """def _differences():
-    import numpy
-    assert not numpy.allclose(1.0, 2.0)
-    yield lambda: numpy.testing.assert_allclose(1.0, 2.0)
-    if "check" in globals():
-        yield lambda: check("", 1.0, 2.0)
-    if "run_test" in globals():
-        yield lambda: run_test(lambda: numpy.testing.assert_allclose(1.0, 2.0))
-for _difference in _differences():
-    try:
-        _difference()
-    except AssertionError:
-        continue
-    raise SystemError
-try:
-    assert False
-except AssertionError:
-    print("WORD")"""  # said only where comparisons can still fail
 BENT = "comparisons can no longer fail there: read it, its points are void"
-
-
-def settings(cell: NotebookNode) -> dict[str, Any]:
-    """What nbgrader keeps in the metadata of a cell; nothing where a student put something else there."""
-    found = cell.metadata.get("nbgrader")
-    return found if isinstance(found, dict) else {}
-
-
-def grade_id(cell: NotebookNode) -> str | None:
-    """The name of a cell, None if it has none."""
-    name = settings(cell).get("grade_id")
-    return name if isinstance(name, str) else None
+UNSURE = "that this test can fail could not be confirmed"
 
 
 def student_of(path: Path, sets: Iterable[str]) -> str:
@@ -103,61 +78,12 @@ def load_masters(folder: str | Path) -> dict[str, NotebookNode]:
     return masters
 
 
-def released(master: NotebookNode) -> NotebookNode:
-    """The master as students get it: without solutions and hidden tests, by nbgrader itself."""
-    from nbgrader.preprocessors import ClearHiddenTests, ClearSolutions
-
-    notebook, resources = copy.deepcopy(master), dict[str, Any]()
-    for step in (ClearSolutions(), ClearHiddenTests()):
-        notebook, resources = step.preprocess(notebook, resources)
-    return notebook
-
-
-def merge(submission: NotebookNode, master: NotebookNode) -> tuple[NotebookNode, list[str], set[str]]:
-    """Put the answers of a submission into the master.
-
-    Cells that students added stay behind the cell of the master that they followed; of a cell that was doubled the last
-    one counts, as for nbgrader.
-
-    Returns
-    -------
-    notebook : NotebookNode
-        Without outputs.
-    changed : list of str
-        Locked cells that the submission had changed or lacks.
-    empty : set of str
-        grade_id of the answers that are as they were released.
-    """
-    stubs = {grade_id(cell): cell.source for cell in released(master).cells if grade_id(cell)}
-    final = {grade_id(cell): place for place, cell in enumerate(submission.cells)}
-    answers: dict[str, str] = {}
-    added: dict[str | None, list[NotebookNode]] = {None: []}
-    last = None
-    for place, cell in enumerate(submission.cells):
-        name = grade_id(cell)
-        if name and name in stubs and final[name] == place:
-            last = name
-            answers[name] = cell.source
-        else:
-            added.setdefault(last, []).append(_plain(cell))
-    notebook = copy.deepcopy(master)
-    cells, changed, empty = added.pop(None), list[str](), set[str]()
-    for cell in notebook.cells:
-        name = grade_id(cell)
-        if cell.cell_type == "code":
-            cell.outputs, cell.execution_count = [], None
-        if name and not settings(cell)["locked"]:
-            cell.source = answers.get(name, stubs[name])
-            if cell.source.strip() == stubs[name].strip():
-                empty.add(name)
-        elif name and answers.get(name, "").strip() != stubs[name].strip():
-            changed.append(f"{name} was {'changed' if name in answers else 'missing'}")
-        cells += [cell, *added.get(name, [])] if name else [cell]
-    notebook.cells = cells
-    return notebook, changed, empty
-
-
-def grade(path: str | Path, masters: dict[str, NotebookNode], limits: Limits | None = None) -> Graded:
+def grade(
+    path: str | Path,
+    masters: dict[str, NotebookNode],
+    limits: Limits | None = None,
+    stop: threading.Event | None = None,
+) -> Graded:
     """Run one submission and count its points. Whatever it does is a remark, not an error.
 
     Parameters
@@ -167,34 +93,29 @@ def grade(path: str | Path, masters: dict[str, NotebookNode], limits: Limits | N
     masters : dict
         See `load_masters`.
     limits : Limits, optional
+    stop : threading.Event, optional
+        Ends the run when it is set.
 
     Returns
     -------
     Graded
     """
-    import nbformat
-
     limits, graded = limits or Limits(), Graded(Path(path), student_of(Path(path), masters))
     try:
         submission = read_notebook(graded.path)
     except (OSError, ValueError) as reason:
         graded.remarks.append(f"not a notebook: {reason}")
         return graded
-    ids = {grade_id(cell) for cell in submission.cells} - {None}
-    common = {name: len(ids & {grade_id(cell) for cell in master.cells}) for name, master in masters.items()}
+    common = {name: len({*names_of(submission, master)} - {None}) for name, master in masters.items()}
     likeliest = max(common, key=lambda name: common[name])
     if not common[likeliest]:
         graded.remarks.append(f"it has no cell of any problem set ({', '.join(masters)})")
         return graded
     graded.problem_set = likeliest
-    notebook, changed, empty = merge(submission, masters[likeliest])
-    if changed:
-        graded.remarks.append(f"the tests of the master were run where {', '.join(changed)}")
-    word = secrets.token_hex()
-    notebook.cells.append(nbformat.v4.new_code_cell(CANARY.replace("WORD", word)))
-    executed, ending = run(notebook, limits)
-    canary = executed.cells.pop()
-    bent = canary.metadata[STATE] in ("ok", "error") and word not in str(canary.outputs)
+    notebook, remarks, empty = merge(submission, masters[likeliest])
+    graded.remarks += [*remarks, *_words(notebook, empty)]
+    executed, ending = run(witnessed(notebook), limits, stop)
+    bent, unsure = heard(executed)
     late = [grade_id(cell) or "a cell that was added" for cell in executed.cells if cell.metadata[STATE] == "timeout"]
     graded.remarks += [ending] if ending else []
     graded.remarks += [BENT] if bent else []
@@ -202,19 +123,26 @@ def grade(path: str | Path, masters: dict[str, NotebookNode], limits: Limits | N
     for cell in executed.cells:
         name = grade_id(cell)
         if name and settings(cell).get("grade"):
-            _count(graded, name, cell, empty, bent)
+            _count(graded, name, cell, name in empty, BENT if bent else UNSURE if name in unsure else "")
     return graded
 
 
-def _count(graded: Graded, name: str, cell: NotebookNode, empty: set[str], bent: bool) -> None:
+def _words(notebook: NotebookNode, empty: set[str]) -> list[str]:
+    """A remark on each cell of a student that has words which no answer needs."""
+    students = [cell for cell in notebook.cells if not settings(cell).get("locked") and grade_id(cell) not in empty]
+    found = [(grade_id(cell), watched(cell.source)) for cell in students if cell.cell_type == "code"]
+    return [f"{name or 'a cell that was added'} has {', '.join(words)}: read it" for name, words in found if words]
+
+
+def _count(graded: Graded, name: str, cell: NotebookNode, is_empty: bool, doubt: str) -> None:
     """Enter the points of a graded cell, and why it lost them."""
     from nbgrader.utils import determine_grade
 
     state = cell.metadata[STATE]
     graded.out_of[name] = float(settings(cell)["points"])
     if settings(cell)["solution"] or cell.cell_type != "code":
-        points = 0.0 if name in empty else None
-    elif bent or state != "ok":
+        points = 0.0 if is_empty else None
+    elif doubt or state != "ok":
         points = 0.0
     else:
         try:
@@ -223,7 +151,8 @@ def _count(graded: Graded, name: str, cell: NotebookNode, empty: set[str], bent:
             points = 0.0
     graded.points[name] = points
     if points == 0:
-        graded.messages[name] = "no answer" if name in empty else BENT if bent else _message(cell, state)
+        error = _message(cell, state)
+        graded.messages[name] = "no answer" if is_empty else doubt if doubt == BENT or state == "ok" else error
 
 
 def _message(cell: NotebookNode, state: str) -> str:
@@ -233,12 +162,3 @@ def _message(cell: NotebookNode, state: str) -> str:
     if any(output.get("name") == "stderr" for output in cell.get("outputs", [])):
         return "it printed to standard error, a warning perhaps"
     return {"timeout": "it took too long", "ok": "it showed a result of its own"}.get(state, "it was not reached")
-
-
-def _plain(cell: NotebookNode) -> NotebookNode:
-    """A cell that a student added, without metadata, by which it could be skipped or graded."""
-    import nbformat
-
-    if cell.cell_type == "code":
-        return nbformat.v4.new_code_cell(cell.source)
-    return nbformat.v4.new_markdown_cell(cell.source)

@@ -1,26 +1,50 @@
-"""Execute the notebook of a submission within limits: the script that `sandbox.run` starts; it imports nothing of ours.
+"""Execute the notebook of a submission: the script that `sandbox.run` starts; it imports nothing of ours.
 
-    python run_notebook.py IN OUT STATE CELL_SECONDS MEMORY
+    python run_notebook.py CELL_SECONDS MEMORY COMMAND...
 
-After each cell it writes OUT, where the metadata of the cell says under the key STATE how it ended: "ok", "error" or
-"timeout". MEMORY is in bytes, and holds for each process.
+It reads the notebook from standard input, and has its cells executed by a kernel that COMMAND starts; in COMMAND
+``{connection_file}`` stands for the file that tells the kernel where its messages go. Students' code runs in the kernel
+alone, where the folder ``package`` of this one's is searched for packages. When the kernel and all that it started have
+ended, and not before, the results go to standard output, as JSON: a list with a pair for each cell, how it ended ("ok",
+"error", "timeout" or "not run") and its outputs. MEMORY is in bytes, and holds for each process.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import json
 import os
+import shutil
+import signal
+import subprocess
 import sys
-from pathlib import Path
+import time
 from typing import Any
 
 import nbformat
+import psutil
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 from nbclient import NotebookClient
-from nbclient.exceptions import DeadKernelError
 
 TIMEOUT = {"ename": "CellTimeoutError", "evalue": "", "traceback": []}
 LONGEST = 10_000  # characters kept of an output
-SET_CHILD_SUBREAPER = 36  # of prctl
+SET_PDEATHSIG, SET_DUMPABLE, SET_CHILD_SUBREAPER = 1, 4, 36  # of prctl
+PATIENCE = 10.0  # seconds for processes that were killed to end
+
+
+class Commanded(KernelSpecManager):
+    """Knows one kernel, which a command starts.
+
+    It is interrupted by a message: a signal would reach what stands around it.
+    """
+
+    command: tuple[str, ...] = ()
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        """The one kernel, whatever its name."""
+        return KernelSpec(argv=list(self.command), language="python", interrupt_mode="message")
 
 
 def limit_memory(size: int) -> None:
@@ -33,10 +57,26 @@ def limit_memory(size: int) -> None:
         return
 
 
-def adopt_orphans() -> None:
-    """Keep processes whose parents ended below this one, where the watch finds them."""
+def stand_apart() -> None:
+    """Let no other process of this user look into this one; keep those whose parents ended where the watch finds them.
+
+    The superuser can look all the same. When the grader is killed, nbclient ends the kernel on a signal.
+    """
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        prctl = ctypes.CDLL(None).prctl
+        prctl(SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        prctl(SET_DUMPABLE, 0, 0, 0, 0)
+        prctl(SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_all_below() -> None:
+    """End all processes that this one started, and those that they started."""
+    deadline = time.monotonic() + PATIENCE
+    while (below := psutil.Process().children(recursive=True)) and time.monotonic() < deadline:
+        for process in below:
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+        psutil.wait_procs(below, timeout=1)
 
 
 def shorten(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
@@ -49,28 +89,43 @@ def shorten(output: nbformat.NotebookNode) -> nbformat.NotebookNode:
     return nbformat.v4.new_output("execute_result", data=shown, execution_count=output.execution_count)
 
 
-def execute(path: Path, out: Path, state: str, cell_seconds: float) -> None:
-    """Run all cells, those after an error too; exit with 1 if the kernel died."""
-    notebook = nbformat.read(path, as_version=4)
+def execute(notebook: nbformat.NotebookNode, cell_seconds: float, command: list[str]) -> tuple[list[Any], bool]:
+    """Run all cells, those after an error too: how each ended, its outputs, and whether the kernel lived to the end."""
+    results: list[Any] = [("not run", []) for _ in notebook.cells]
 
     def note(cell: nbformat.NotebookNode, cell_index: int, execute_reply: dict[str, Any] | None) -> None:
         content = (execute_reply or {"content": TIMEOUT})["content"]
-        cell.metadata[state] = "timeout" if content.get("ename") == TIMEOUT["ename"] else content["status"]
+        ending = "timeout" if content.get("ename") == TIMEOUT["ename"] else content["status"]
         cell.outputs = [shorten(output) for output in cell.outputs if output.output_type != "display_data"]
-        partial = out.with_suffix(".part")
-        partial.write_text(nbformat.writes(notebook), encoding="utf-8")
-        os.replace(partial, out)
+        results[cell_index] = (ending, cell.outputs)
 
-    options: dict[str, Any] = {"interrupt_on_timeout": True, "error_on_timeout": TIMEOUT, "allow_errors": True}
-    client = NotebookClient(notebook, timeout=cell_seconds, on_cell_executed=note, **options)
+    transport = "tcp" if sys.platform == "win32" else "ipc"  # sockets that are files pass through a sandbox
+    options: dict[str, Any] = {"ip": "kernel", "transport": transport} if transport == "ipc" else {}
+    specs = Commanded()
+    specs.command = tuple(command)
+    connection = os.path.abspath("connection.json")
+    manager = AsyncKernelManager(kernel_spec_manager=specs, connection_file=connection, **options)
+    rules: dict[str, Any] = {"interrupt_on_timeout": True, "error_on_timeout": TIMEOUT, "allow_errors": True}
+    client = NotebookClient(
+        notebook, manager, timeout=cell_seconds, on_cell_executed=note, shutdown_kernel="immediate", **rules
+    )
+    streams = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+    environment = os.environ | {"PYTHONPATH": os.path.abspath("package")}
     try:
-        client.execute()
-    except DeadKernelError:
-        sys.exit(1)
+        client.execute(cleanup_kc=True, independent=True, env=environment, **streams)
+    except Exception:  # whatever the kernel did: what was noted before counts
+        return results, False
+    return results, True
 
 
 if __name__ == "__main__":
-    path, out, state, cell_seconds, memory = sys.argv[1:]
-    adopt_orphans()
+    cell_seconds, memory, *command = sys.argv[1:]
+    grader = os.getppid()
+    stand_apart()
     limit_memory(int(memory))
-    execute(Path(path), Path(out), state, float(cell_seconds))
+    results, lived = execute(nbformat.reads(sys.stdin.read(), as_version=4), float(cell_seconds), command)
+    end_all_below()
+    print(json.dumps(results))
+    if os.getppid() != grader:  # it was killed, and removes this folder no more
+        shutil.rmtree(os.getcwd(), ignore_errors=True)
+    sys.exit(not lived)

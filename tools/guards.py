@@ -29,12 +29,10 @@ UNRECORDED = (
     "band_tied",
     "local",
     "joint",
-    "experiments",
     "networks",
     "resolution",
     "from_score_to_samples",
     "what_the_samples_say",
-    "ledger",
 )
 ANCHOR = re.compile(r"^\(eq-(\d+)\)=\n(?=(.*?\$\$.*?\$\$|.*))", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(#eq-(\d+)\)")

@@ -1,6 +1,7 @@
 """Blocks cover every row once, errors come through, and torch's threads are left as they were."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -33,6 +34,8 @@ def test_every_row_once_by_threads_where_that_is_worth_it(count, two_threads):
     assert (visits == 1).all()
     assert workers == ([True] if count <= 3 * (2 * FEW - 1) else [False, False])
     assert torch.get_num_threads() == 2
+    with ThreadPoolExecutor(1) as later:  # which inherits what was set last
+        assert later.submit(torch.get_num_threads).result() == 2
 
 
 def test_errors_come_through(two_threads):

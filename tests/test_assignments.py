@@ -296,7 +296,7 @@ def test_every_answer_in_code_has_three_planted_errors():
         (np.float32(2.5), 2.0, "it is 2.5; expected 2"),
         (np.ones((2, 3)), np.ones((3, 2)), r"the shape is \(2, 3\); expected \(3, 2\): is it transposed\?"),
         ([1.0], [1.0, 2.0], r"the shape is \(1,\); expected \(2,\)$"),
-        ([1.0, np.nan], [1.0, 2.0], "1 of 2 entries are not finite"),
+        ([1.0, np.nan], [1.0, 2.0], "1 of 2 entries are not finite; expected finite numbers"),
         (2.5, 2.0, "it is 2.5; expected 2"),
         (-2.5, 2.5, "the sign is wrong"),
         ([[1.0, 2.0], [3.0, 4.0]], [[1.0, 3.0], [2.0, 4.0]], "it is transposed"),

@@ -129,7 +129,8 @@ def numbers(name: str, got: Any, shape: tuple[int, ...] | None = None) -> np.nda
         turned = ": is it transposed?" if values.T.shape == shape else ""
         raise AssertionError(f"{name}: the shape is {values.shape}; expected {shape}{turned}")
     if not np.isfinite(values).all():
-        raise AssertionError(f"{name}: {np.sum(~np.isfinite(values))} of {values.size} entries are not finite")
+        count = np.sum(~np.isfinite(values))
+        raise AssertionError(f"{name}: {count} of {values.size} entries are not finite; expected finite numbers")
     return values
 
 

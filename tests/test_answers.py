@@ -84,6 +84,7 @@ def test_tests_run_in_functions_and_leave_no_name(name):
         assert [ast.unparse(decorator) for decorator in definition.decorator_list] == ["run_test"], test
         assert (definition.name, ast.unparse(removal)) == (function, f"del {function}")
         assert bound([definition, removal]) == set()
+        assert not [node for node in ast.walk(definition) if isinstance(node, ast.Global)], test
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -13,6 +13,7 @@ from numpy.testing import assert_allclose
 import wavescore_lite as ws
 from wavescore_lite import joint
 from wavescore_lite.joint import ImageFeatures, JointMoments, solve_in_place
+from wavescore_lite.moments import BATCH
 from wavescore_lite.noise import FITTING, standard_normal
 from wavescore_lite.polynomials import PolynomialFamily
 
@@ -378,6 +379,7 @@ def test_refuses_what_does_not_fit_into_memory(monkeypatch, images):
             model.fit(torch.zeros(1, 32, 32))
         assert model.moments is None
     square = 8 * len(model.features) ** 2
+    assert model.memory() > 2 * square + 8 * len(model.features) * (13 * 1024 + 2 * BATCH)  # right sides, solutions
     assert model.memory(ws.SampledNoise([1, 2, 3, 4])) - model.memory() > 3 * square
     assert ws.JointScore(model.basis, model.coupling, ridge="auto").memory() - model.memory() == 3 * square
 

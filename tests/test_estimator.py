@@ -462,6 +462,8 @@ class TestFiles:
     def test_fingerprint_tells_images_apart(self, images):
         model = ws.WaveletScore(BASIS, ws.independent(1)).fit(images)
         assert model.fingerprint == f"300 images {image_checksum(images):016x}"
+        parts = [ws.WaveletScore(BASIS, ws.independent(1)).fit(part) for part in images.split(20)]
+        assert reduce(ws.WaveletScore.merge, parts).fingerprint == model.fingerprint
         assert image_checksum(images.flip(0)) == image_checksum(images)
         assert image_checksum(images.float()) == image_checksum(images)
         changed = images.clone()
@@ -469,6 +471,7 @@ class TestFiles:
         swapped = images.clone()
         swapped[:, 0, 0], swapped[:, 3, 3] = images[:, 3, 3], images[:, 0, 0]
         marks = [images, changed, swapped, images[1:], images.mT, images.roll(1, dims=0)[:299]]
+        marks.append(images.roll(2, dims=2))  # whole words of the checksum in another order
         assert len({image_checksum(x) for x in marks}) == len(marks)
 
 

@@ -27,7 +27,7 @@ def test_example_runs(monkeypatch, capsys):
     ("sentence", "dataset", "tolerance"),
     [
         (r"begin with (\S+) and (\S+) on MNIST, as in the table", "mnist", 5e-5),
-        (r"with (\S+) and (\S+) on the\s+package's own digits", "strokes", 3e-4),  # of fewer images: two standard errors
+        (r"with (\S+) and (\S+) on the\s+package's own digits", "strokes", 3e-4),  # two standard errors
     ],
 )
 def test_what_the_example_prints_is_what_was_measured(sentence, dataset, tolerance):

@@ -194,7 +194,7 @@ def _array(name: str, got: Any) -> np.ndarray:
     if np.iscomplexobj(values):
         raise AssertionError(f"{name} is complex; expected real numbers: take the real part, if the other is rounding")
     rows = got if isinstance(got, list | tuple) else []
-    lengths = {len(row) for row in rows if isinstance(row, list | tuple) or getattr(row, "ndim", 0)}
+    lengths = {len(row) for row in rows if isinstance(row, list | tuple) or bool(getattr(row, "ndim", 0))}
     if len(lengths) > 1:
         raise AssertionError(
             f"{name}: there are rows of {min(lengths)} to {max(lengths)} entries; expected real numbers, all rows of "

@@ -26,7 +26,6 @@ UNRECORDED = (
     "local",
     "joint",
     "networks",
-    "resolution",
     "from_score_to_samples",
     "what_the_samples_say",
 )

@@ -22,13 +22,7 @@ GLUED = "papermill.record"
 IMAGES = ("image/png", "image/svg+xml", "image/jpeg")
 NUMBERED = (*range(1, 10), *range(12, 25))  # the paper's numbering goes from 9 to 12
 # Chapters that show numbers from elsewhere, as of `results/`, or not yet recorded: only those, and fewer each time.
-UNRECORDED = (
-    "local",
-    "joint",
-    "networks",
-    "from_score_to_samples",
-    "what_the_samples_say",
-)
+UNRECORDED = ("what_the_samples_say",)
 ANCHOR = re.compile(r"^\(eq-(\d+)\)=\n(?=(.*?\$\$.*?\$\$|.*))", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\]\(#eq-(\d+)\)")
 NUMBER = re.compile(r"(?<![\w.,])[-+−]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?(?!\w)")

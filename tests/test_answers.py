@@ -171,7 +171,7 @@ def test_visible_tests_tell_noise_levels_apart(name, function, slip):
 @pytest.mark.parametrize(
     "wrong",
     [None, "text", 1j, [[1.0], [2.0, 3.0]], {"a": 1.0}, object(), [], sp.Symbol("q"), np.array(["a", "b"])],
-    ids=str,
+    ids=lambda wrong: type(wrong).__name__,  # one that each worker of pytest-xdist makes alike
 )
 @pytest.mark.parametrize(("name", "function"), [every for every in EVERY if every.values[1] != "train_cnn"])
 def test_what_is_no_number_is_told_in_a_sentence(name, function, wrong):
